@@ -1,0 +1,118 @@
+"""`App`: a set of functions that is deployed together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar, overload
+
+from stepbridge.context import Context, ContextSync
+from stepbridge.core.triggers import InvokeTrigger, Trigger
+from stepbridge.errors import ConfigError
+from stepbridge.function import (
+    FAILURE_SUFFIX,
+    Function,
+    check_handler,
+    check_retries,
+    output_hint,
+    triggers_of,
+)
+
+T = TypeVar("T")
+_APP_ID = re.compile(r"[a-z0-9-]{1,32}")
+
+
+class Decorator(Protocol):
+    """What `App.function` returns: it makes a `Function` of a handler of either colour."""
+
+    @overload
+    def __call__(self, handler: Callable[[Context[Any]], Awaitable[T]], /) -> Function[T]: ...
+    @overload
+    def __call__(self, handler: Callable[[ContextSync[Any]], T], /) -> Function[T]: ...
+
+
+class App:
+    """Holds the functions of one deployment.
+
+    Args:
+        app_id: 1 to 32 of `a-z`, `0-9` and `-`. Run ids are made of it: another id, other runs.
+        publish_finished: Send `stepbridge/function.finished` for every run that ends well.
+
+    Raises:
+        ConfigError: The id is malformed.
+    """
+
+    def __init__(self, app_id: str, *, publish_finished: bool = False) -> None:
+        if not isinstance(app_id, str) or not _APP_ID.fullmatch(app_id):
+            message = f"app id {app_id!r}. Mend: 1 to 32 of a-z, 0-9 and '-'."
+            raise ConfigError(message)
+        self.id = app_id
+        self.publish_finished = publish_finished
+        self.functions: dict[str, Function[Any]] = {}
+
+    def function(
+        self,
+        function_id: str,
+        *,
+        trigger: Trigger | Sequence[Trigger],
+        retries: int = 4,
+        on_failure: Callable[..., Any] | None = None,
+        name: str | None = None,
+        output_type: Any = None,
+    ) -> Decorator:
+        """Declares a durable function; use it as a decorator.
+
+        Args:
+            function_id: Names the function for ever; any characters.
+            trigger: One trigger or several. An event starts the function at most once.
+            retries: Of the body and of each step, separately: 0 to 20.
+            on_failure: A handler of its own run, `<function_id>-failure`, once a run has failed.
+            name: For people; the id where it is left out.
+            output_type: By which the output is stored, instead of the return annotation.
+
+        Raises:
+            ConfigError: The declaration is wrong; names the function and the mend.
+        """
+        what = f"function {function_id!r} of app {self.id!r}"
+        if not isinstance(function_id, str) or not function_id:
+            message = f"{what}: an id is a string that is not empty."
+            raise ConfigError(message)
+        if function_id.endswith(FAILURE_SUFFIX):
+            message = f"{what}: ids that end in {FAILURE_SUFFIX!r} are reserved for on_failure handlers."
+            raise ConfigError(message)
+        if function_id in self.functions:
+            message = f"{what} is declared twice. Mend: give one of them another id."
+            raise ConfigError(message)
+        triggers = triggers_of(trigger, what)
+        check_retries(retries, what)
+
+        def decorate(handler: Callable[..., Any]) -> Function[Any]:
+            check_handler(handler, what)
+            failure: Function[Any] | None = None
+            if on_failure is not None:
+                check_handler(on_failure, f"on_failure of {what}")
+                failure = Function(
+                    id=function_id + FAILURE_SUFFIX,
+                    app_id=self.id,
+                    name=f"{name or function_id} (failure)",
+                    handler=on_failure,
+                    triggers=(InvokeTrigger(),),
+                    retries=0,
+                    hint=output_hint(on_failure, None),
+                )
+            made: Function[Any] = Function(
+                id=function_id,
+                app_id=self.id,
+                name=name or function_id,
+                handler=handler,
+                triggers=triggers,
+                retries=retries,
+                hint=output_hint(handler, output_type),
+                on_failure=failure,
+            )
+            self.functions[function_id] = made
+            if failure is not None:
+                self.functions[failure.id] = failure
+            return made
+
+        return decorate

@@ -1,0 +1,1 @@
+"""The ports on AWS. Nothing outside this package and `local` names botocore."""

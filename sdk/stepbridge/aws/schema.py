@@ -1,0 +1,44 @@
+"""The table's shape, named once: adapter, stack and local backends take it from here."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+PARTITION_KEY: Final = "pk"
+SORT_KEY: Final = "sk"
+INDEX: Final = "runs"
+"""The sparse list of runs; only heads bear its keys."""
+INDEX_PARTITION_KEY: Final = "gp"
+INDEX_SORT_KEY: Final = "gs"
+INDEX_ATTRIBUTES: Final = ("fn", "ls", "t0", "en")
+"""What it keeps beside the keys: what a head is born with and what its end adds, nothing between."""
+TTL: Final = "ttl"
+"""Seconds since the epoch; set when a run ends. DynamoDB deletes days later, so never a timer."""
+
+
+def definition(table: str) -> dict[str, Any]:
+    """The arguments of `CreateTable` for such a table; time to live is set by another call."""
+    names = (PARTITION_KEY, SORT_KEY, INDEX_PARTITION_KEY, INDEX_SORT_KEY)
+    return {
+        "TableName": table,
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in names],
+        "KeySchema": _keys(PARTITION_KEY, SORT_KEY),
+        "GlobalSecondaryIndexes": [
+            {
+                "IndexName": INDEX,
+                "KeySchema": _keys(INDEX_PARTITION_KEY, INDEX_SORT_KEY),
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": list(INDEX_ATTRIBUTES),
+                },
+            }
+        ],
+    }
+
+
+def _keys(partition: str, sort: str) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": partition, "KeyType": "HASH"},
+        {"AttributeName": sort, "KeyType": "RANGE"},
+    ]

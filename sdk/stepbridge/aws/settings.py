@@ -1,0 +1,95 @@
+"""What the stack tells the code, in one typed object; alone here in reading the environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Final
+
+from stepbridge.errors import ConfigError
+
+
+def variable(name: str) -> str:
+    """The environment variable of the setting `name`."""
+    return f"STEPBRIDGE_{name.upper()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """One app's resources, each from `STEPBRIDGE_` and its name in capitals."""
+
+    table: str
+    """Name of the DynamoDB table."""
+    queue_url: str
+    queue_arn: str
+    dlq_url: str
+    dlq_arn: str
+    """Of the dead-letter queue."""
+    bus_arn: str
+    """Never the bus's name: EventBridge accepts events for a name that it does not know, and drops
+    them. Source: an EventBridge pattern note, 2026-10."""
+    schedule_group: str
+    scheduler_role_arn: str
+    """Assumed by Scheduler to send to the queue."""
+    blobs_bucket: str
+    blobs_prefix: str = ""
+    """Put before every key as it is, `shop/` say."""
+    region: str | None = None
+    """`AWS_REGION` and `AWS_DEFAULT_REGION` stand in for it; None: the profile's."""
+    endpoint_url: str | None = None
+    """Of an emulator; None: AWS, or what `AWS_ENDPOINT_URL` says."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """The settings that `environ` holds; an empty variable counts as one that is not set.
+
+        Raises:
+            ConfigError: Some are missing or wrong; names every one of them, and the mend.
+        """
+        given = {field.name: environ.get(variable(field.name), "") for field in fields(cls)}
+        given["region"] = given["region"] or _first(environ, "AWS_REGION", "AWS_DEFAULT_REGION")
+        if wrong := [text for name, value in given.items() if (text := _complaint(name, value))]:
+            raise ConfigError(
+                "stepbridge cannot start on AWS: "
+                + "; ".join(wrong)
+                + ". Mend: deploy with stepbridge.cdk, which sets them, or set them yourself."
+            )
+        return cls(**{name: value for name, value in given.items() if value})
+
+
+def _first(environ: Mapping[str, str], *names: str) -> str:
+    return next((environ[name] for name in names if environ.get(name)), "")
+
+
+def _complaint(name: str, value: str) -> str:
+    what, form = _FORMS[name]
+    if not value:
+        return "" if name in _OPTIONAL else f"{variable(name)} is not set"
+    if re.fullmatch(form, value, re.ASCII):
+        return ""
+    return f"{variable(name)} is {value!r}, which is not {what}"
+
+
+def _arn(service: str, resource: str) -> str:
+    return rf"arn:aws[a-z-]*:{service}:[a-z0-9-]*:\d{{12}}:{resource}"
+
+
+_OPTIONAL: Final = frozenset({"blobs_prefix", "region", "endpoint_url"})
+_URL: Final = r"https?://[^\s/]+(/\S*)?"
+_FORMS: Final[Mapping[str, tuple[str, str]]] = {
+    "table": ("the name of a DynamoDB table", r"[\w.-]{3,255}"),
+    "queue_url": ("the URL of an SQS queue", _URL),
+    "queue_arn": ("the ARN of an SQS queue", _arn("sqs", r"[\w-]{1,80}")),
+    "dlq_url": ("the URL of an SQS queue", _URL),
+    "dlq_arn": ("the ARN of an SQS queue", _arn("sqs", r"[\w-]{1,80}")),
+    "bus_arn": ("the ARN of an EventBridge bus", _arn("events", r"event-bus/[\w./-]{1,256}")),
+    "schedule_group": ("the name of a schedule group", r"[\w.-]{1,64}"),
+    "scheduler_role_arn": ("the ARN of an IAM role", _arn("iam", r"role/[\w+=,.@/-]{1,512}")),
+    "blobs_bucket": ("the name of an S3 bucket", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
+    "blobs_prefix": ("a prefix of S3 keys", r"[\w!.*'()/-]{1,512}"),
+    "region": ("an AWS region", r"[a-z]+(-[a-z0-9]+)+"),
+    "endpoint_url": ("a URL", _URL),
+}
+"""What each is, and how it looks. Source: service models of botocore 1.44.5, 2026-11."""

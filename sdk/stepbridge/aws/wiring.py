@@ -1,0 +1,51 @@
+"""The composition root: settings in, ports out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from stepbridge.aws.blobs import S3Blobs
+from stepbridge.aws.bus import EventBridgeBus
+from stepbridge.aws.clients import Clients
+from stepbridge.aws.queue import SqsQueue
+from stepbridge.aws.settings import Settings
+from stepbridge.aws.table import DynamoTable
+from stepbridge.aws.timers import SchedulerTimers
+from stepbridge.ports import Clock, Ports
+
+
+class SystemClock:
+    """`ports.Clock` on the host, which AWS keeps in step by NTP."""
+
+    def now(self) -> datetime:
+        """Aware UTC, whole milliseconds, rounded down: nothing looks due before it is."""
+        now = datetime.now(UTC)  # noqa: TID251 - this is where the clock enters
+        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+def ports(settings: Settings, clients: Clients | None = None, clock: Clock | None = None) -> Ports:
+    """One app's world on AWS. Makes no request, and no client before its first call.
+
+    Args:
+        settings: Which resources.
+        clients: Of a session to share; None: of a new one.
+        clock: Of a local backend whose time is moved; None: the host's.
+    """
+    clients = clients or Clients.of(settings)
+    clock = clock or SystemClock()
+    return Ports(
+        table=DynamoTable(clients.dynamodb, settings.table),
+        queue=SqsQueue(clients.sqs, settings.queue_url, settings.dlq_url),
+        bus=EventBridgeBus(clients.events, settings.bus_arn),
+        timers=SchedulerTimers(
+            clients.scheduler,
+            group=settings.schedule_group,
+            queue_arn=settings.queue_arn,
+            dlq_arn=settings.dlq_arn,
+            role_arn=settings.scheduler_role_arn,
+            clock=clock,
+        ),
+        blobs=S3Blobs(clients.s3, settings.blobs_bucket, settings.blobs_prefix),
+        clock=clock,
+        blocking=True,
+    )

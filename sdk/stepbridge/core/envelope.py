@@ -1,0 +1,71 @@
+"""EventBridge's envelope, as an event arrives in the queue."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from stepbridge.core.instants import to_ms
+
+META = "_stepbridge"
+"""The reserved key of `Detail` that carries an event's id and time; removed before user code sees it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """An event from the bus."""
+
+    row: dict[str, Any]
+    """As expressions and handlers see it: name, data, id, ts, source."""
+    extra: dict[str, str]
+    """Trace context."""
+
+
+def event_of(body: str) -> Incoming:
+    """The event in an envelope.
+
+    Raises:
+        ValueError: It is no envelope of an event with an object as detail; says what is wrong.
+    """
+    try:
+        envelope = json.loads(body, parse_constant=_no_constant)
+    except RecursionError as error:
+        message = "the event is nested too deeply to be parsed"
+        raise ValueError(message) from error
+    if not isinstance(envelope, dict) or not isinstance(envelope.get("detail-type"), str):
+        message = f"not an EventBridge envelope with a detail-type: {body[:120]!r}"
+        raise ValueError(message)
+    detail = envelope.get("detail")
+    if not isinstance(detail, dict):
+        message = f"the detail of event {envelope['detail-type']!r} is a {type(detail).__name__}, not an object"
+        raise ValueError(message)
+    meta = detail.pop(META, None)
+    meta = meta if isinstance(meta, dict) else {}
+    event_id = meta.get("id")
+    ts = meta.get("ts")
+    return Incoming(
+        row={
+            "name": envelope["detail-type"],
+            "data": detail,
+            "id": event_id if isinstance(event_id, str) and event_id else str(envelope.get("id", "")),
+            "ts": ts if type(ts) is int else _envelope_ts(envelope),
+            "source": str(envelope.get("source", "")),
+        },
+        extra={"traceparent": meta["tp"]} if isinstance(meta.get("tp"), str) else {},
+    )
+
+
+def _envelope_ts(envelope: dict[str, Any]) -> int:
+    try:
+        instant = datetime.fromisoformat(str(envelope["time"]))
+    except (KeyError, ValueError) as error:
+        message = f"event {envelope['detail-type']!r} has no valid time: {envelope.get('time')!r}"
+        raise ValueError(message) from error
+    return to_ms(instant if instant.tzinfo else instant.replace(tzinfo=UTC))
+
+
+def _no_constant(name: str) -> Any:
+    message = f"{name} is not JSON"
+    raise ValueError(message)

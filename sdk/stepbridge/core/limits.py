@@ -1,0 +1,75 @@
+"""Every number of the engine: unit, reason, and source with date where AWS sets it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+FORMAT_VERSION: Final = 1
+"""Of the record format. Histories of every released version replay for ever."""
+
+# -- time ------------------------------------------------------------------------------------------
+RUN_MAX: Final = timedelta(days=366)
+"""How long a run, a sleep or a wait may last."""
+RETENTION: Final = timedelta(days=30)
+"""How long records stay after a run's end; so long an event id never starts a second run."""
+LEASE_MARGIN: Final = timedelta(seconds=2)
+"""A lease outlives its invocation's deadline by this; covers clock skew between NTP-synced hosts."""
+INVOCATION: Final = timedelta(seconds=120)
+"""Default time of one invocation: short, so that a crash is noticed soon; long runs hand over."""
+HAND_OVER_MARGIN: Final = timedelta(seconds=10)
+"""No step begins with less than this left; the run goes on in the next invocation."""
+HAND_OVER_GRACE: Final = timedelta(seconds=4)
+"""Of that margin, what running async steps may use before they are cut off to run again."""
+QUEUE_DELAY_MAX: Final = timedelta(seconds=900)
+"""SQS `DelaySeconds`, per message. Source: SQS quotas, 2026-11."""
+TIMEOUT_DELAY_MAX: Final = timedelta(seconds=120)
+"""Timeouts up to here use the queue; longer ones a schedule, because a schedule can be deleted."""
+SCHEDULE_GRAIN: Final = timedelta(seconds=60)
+"""Scheduler fires `at()` within the minute that follows. Source: Scheduler user guide, 2026."""
+BOUNCE_MAX: Final = timedelta(seconds=60)
+"""Longest pause before a message that met a held lease comes back; the pauses double from 1 s."""
+
+# -- retries ---------------------------------------------------------------------------------------
+RETRIES_DEFAULT: Final = 4
+RETRIES_MAX: Final = 20
+RETRY_DELAYS_SECONDS: Final = (15, 30, 60, 120, 300, 600, 1200, 2400, 3600, 7200)
+"""Delay before retry n; the last one repeats."""
+RETRY_JITTER_SECONDS: Final = 30
+"""Added to each delay: 0 to this, a hash of run, step and attempt."""
+RETRY_AFTER_MIN: Final = timedelta(seconds=1)
+RETRY_AFTER_MAX: Final = timedelta(hours=24)
+CRASH_LIMIT: Final = 5
+"""Claims in a row that ended without a record or an orderly release, before a run is parked."""
+RESEND_AT_RECEIVE: Final = 50
+"""A message received so often is sent anew, so that no live wake reaches the DLQ."""
+MAX_RECEIVES: Final = 100
+"""Of the queue's redrive policy. High, because bounces count as receives."""
+
+# -- sizes -----------------------------------------------------------------------------------------
+HEAD_VALUE_BYTES: Final = 360
+"""A trigger's data or an output above this leaves the head, which stays under 1 KB: one write unit."""
+COMPRESS_BYTES: Final = 1024
+"""Values above this are compressed when that saves space."""
+INLINE_BYTES: Final = 8 * 1024
+"""Values above this after compression go to S3: $5.63/M there equals 9 write units (2026-08)."""
+ARMED_INLINE: Final = 4
+"""Waits and children listed in the head itself; more of them go to pages beside it."""
+SEEN_INLINE: Final = 16
+"""Outside results listed in the head itself; more of them go to a register of their own."""
+EVENT_NAME_MAX: Final = 128
+"""Characters of EventBridge's `DetailType`. Source: PutEvents API, 2026-11."""
+EVENT_BYTES_MAX: Final = 1024 * 1024
+"""Of one PutEvents request, so of one event. Source: EventBridge quotas, 2026-01."""
+EVENTS_PER_CALL: Final = 10
+"""Entries of one PutEvents call. Source: EventBridge API (Classic), 2026-11."""
+MESSAGES_PER_CALL: Final = 10
+"""Entries of one SendMessageBatch call. Source: SQS API, 2026-11."""
+
+# -- work in one invocation ------------------------------------------------------------------------
+PORT_THREADS: Final = 32
+"""Threads for AWS calls, with as many pooled connections."""
+BODY_THREADS: Final = 32
+"""Threads for the sync functions of steps."""
+BRANCH_THREADS: Final = 16
+"""Threads of one `ctx.group.parallel` in a sync handler."""

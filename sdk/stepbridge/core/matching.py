@@ -1,0 +1,109 @@
+"""Which events a wait wants, as keys of the match index.
+
+A wait's equality terms become a *signature* (the paths compared) and a *place* (a hash of event name,
+signature and values). An event is looked up once per signature of its name. The index may find too much,
+never too little: what it finds is held against the whole expression.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from stepbridge.core.expression import MISSING, canonical, compile_expression, prune, value_at
+from stepbridge.core.ids import digest
+from stepbridge.errors import ConfigError, StepError
+
+SCAN = "[]"
+"""The signature of expressions without an equality term: every event of the name is held against them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Want:
+    """What a wait wants: its places in the index and what is to be held against a candidate."""
+
+    event_name: str
+    signatures: tuple[str, ...]
+    places: tuple[str, ...]
+    """One for each signature; empty: nothing can ever match."""
+    expression: str = ""
+    event: str = ""
+    """JSON text of what the expression reads of the trigger."""
+
+
+def want_event(
+    event_name: str,
+    *,
+    match: str | Mapping[str, object] | None,
+    if_exp: str | None,
+    trigger: Mapping[str, Any],
+    step_id: str,
+) -> Want:
+    """The want of `wait_for_event`, or of a `Cancel`, given the run's trigger.
+
+    Raises:
+        ConfigError: `match` and `if_exp` both given, or one of them is malformed.
+        StepError: `match` is a path that the trigger lacks.
+    """
+    if match is not None and if_exp is not None:
+        message = f"{step_id!r}: match and if_exp are exclusive. Mend: say it all in if_exp."
+        raise ConfigError(message)
+    if if_exp is not None:
+        expression = compile_expression(if_exp, variables=("event", "async"))
+        arms = expression.arms(trigger)
+        kept = json.dumps(prune(trigger, expression.event_paths), separators=(",", ":"))
+        pairs = (
+            [(SCAN, ())] if arms is None else [(_signature(arm.paths), arm.values) for arm in arms]
+        )
+        return _want(event_name, pairs, expression=if_exp, event=kept)
+    terms: dict[str, object] = {}
+    if isinstance(match, str):
+        value = value_at(trigger, match)
+        if value is MISSING:
+            text = f"the trigger {trigger.get('name')!r} has no {match!r} to match {event_name!r} by"
+            raise StepError("MatchError", text, step_id=step_id)
+        terms = {match: value}
+    elif match is not None:
+        terms = dict(match)
+    paths = sorted(terms)
+    return _want(event_name, [(_signature(paths), tuple(terms[path] for path in paths))])
+
+
+    return prune(trigger, paths)
+
+
+def _signature(paths: Iterable[str]) -> str:
+    return json.dumps(list(paths), ensure_ascii=False, separators=(",", ":"))
+
+
+def _want(
+    event_name: str, pairs: list[tuple[str, tuple[object, ...]]], *, expression: str = "", event: str = ""
+) -> Want:
+    return Want(
+        event_name=event_name,
+        signatures=tuple(signature for signature, _ in pairs),
+        places=tuple(place_of(event_name, signature, values) for signature, values in pairs),
+        expression=expression,
+        event=event,
+    )
+
+
+def place_of(event_name: str, signature: str, values: tuple[object, ...]) -> str:
+    """The partition of the match index where waits with these values stand."""
+    return digest("wait", event_name, signature, *(canonical(value) for value in values))
+
+
+def place_of_event(event: Mapping[str, Any], signature: str) -> str:
+    """The partition where waits of this signature stand that the event may match."""
+    found = (value_at(event, path) for path in json.loads(signature))
+    return place_of(str(event["name"]), signature, tuple(None if v is MISSING else v for v in found))
+
+
+def is_wanted(event: Mapping[str, Any], *, expression: str, trigger: str) -> bool:
+    """Whether a candidate that the index found satisfies the whole expression."""
+    if not expression:
+        return True
+    compiled = compile_expression(expression, variables=("event", "async"))
+    return compiled.evaluate({"event": json.loads(trigger), "async": event})

@@ -1,0 +1,134 @@
+"""What the engine sends to itself over the queue, as JSON text.
+
+Scheduler cannot set message attributes, so a message also bears the top-level key `stepbridge`; an event
+cannot, because EventBridge wraps it in its envelope.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.items import parent_of
+from stepbridge.core.limits import FORMAT_VERSION
+from stepbridge.core.records import Blob, EventRecord, Parent, Stored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Begin a run; only this may create one."""
+
+    run_id: str
+    function_id: str
+    event: EventRecord
+    parent: Parent | None = None
+    created_at: datetime
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Go:
+    """Advance a run that exists. `due_at`: not before this instant."""
+
+    run_id: str
+    why: str
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """Advance a run that was parked."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """End a run that has not ended, even one that has not begun."""
+
+    run_id: str
+    reason: str
+
+
+Work = Start | Go | Resume | Cancel
+
+
+def message_text(work: Work) -> str:
+    """The body of the message that asks for `work`."""
+    row: dict[str, Any]
+    match work:
+        case Start():
+            event = work.event
+            row = {
+                "k": "start",
+                "r": work.run_id,
+                "f": work.function_id,
+                "e": [event.name, event.id, event.ts, event.source],
+                "d": _stored_row(event.data or "{}"),
+                "t": to_ms(work.created_at),
+            }
+            if work.parent is not None:
+                parent = work.parent
+                row["p"] = [parent.run_id, parent.step_key, parent.step_id, parent.occurrence]
+            if work.extra:
+                row["x"] = work.extra
+        case Go():
+            row = {"k": "go", "r": work.run_id, "why": work.why}
+            if work.due_at is not None:
+                row["due"] = to_ms(work.due_at)
+        case Resume():
+            row = {"k": "resume", "r": work.run_id}
+        case Cancel():
+            row = {"k": "cancel", "r": work.run_id, "why": work.reason}
+    return json.dumps({"stepbridge": FORMAT_VERSION, **row}, ensure_ascii=False, separators=(",", ":"))
+
+
+def work_of(body: str) -> Work:
+    """The work that a message asks for.
+
+    Raises:
+        ValueError: It is not one of the engine's messages, or of a later version.
+    """
+    row = json.loads(body)
+    if not isinstance(row, dict) or row.get("stepbridge") != FORMAT_VERSION:
+        message = f"not a message of this engine's format version {FORMAT_VERSION}: {body[:80]!r}"
+        raise ValueError(message)
+    match row["k"]:
+        case "start":
+            name, event_id, ts, source = row["e"]
+            return Start(
+                run_id=row["r"],
+                function_id=row["f"],
+                event=EventRecord(name=name, id=event_id, ts=ts, source=source, data=_stored(row["d"])),
+                parent=parent_of(row["p"]) if "p" in row else None,
+                created_at=from_ms(row["t"]),
+                extra=row.get("x", {}),
+            )
+        case "go":
+            return Go(run_id=row["r"], why=row["why"], due_at=from_ms(row["due"]) if "due" in row else None)
+        case "resume":
+            return Resume(run_id=row["r"])
+        case "cancel":
+            return Cancel(run_id=row["r"], reason=row["why"])
+        case other:
+            message = f"unknown kind of message {other!r}"
+            raise ValueError(message)
+
+
+def _stored_row(stored: Stored) -> list[str]:
+    match stored:
+        case str():
+            return ["t", stored]
+        case bytes():
+            return ["z", b64encode(stored).decode()]
+        case Blob(key):
+            return ["r", key]
+
+
+def _stored(row: list[str]) -> Stored:
+    tag, text = row
+    return text if tag == "t" else b64decode(text) if tag == "z" else Blob(text)

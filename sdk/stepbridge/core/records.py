@@ -1,0 +1,218 @@
+"""The nouns of the engine: frozen, and what their items in the table hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a run stands."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SLEEPING = "SLEEPING"
+    PARKED = "PARKED"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the run has ended; an ended run never changes its status again."""
+        return self in TERMINAL
+
+
+TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+OPEN = (Status.QUEUED, Status.RUNNING, Status.SLEEPING)
+
+
+class Kind(StrEnum):
+    """What a step is."""
+
+    RUN = "run"
+    SLEEP = "sleep"
+    WAIT = "wait_for_event"
+    INVOKE = "invoke"
+    SEND = "send_event"
+    SEEN = "seen"
+    """Not a step: a list of outside results that was too long for another record."""
+
+
+class Mark(StrEnum):
+    """What a register says of its step."""
+
+    OK = "ok"
+    ERROR = "error"
+    RETRY = "retry"
+    """Failed, to be tried again at `due_at`."""
+    DUE = "due"
+    """A sleep: over once `due_at` has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A value kept outside the table, by its key."""
+
+    key: str
+
+
+Stored = str | bytes | Blob
+"""JSON text as it is kept: plain, compressed, or outside the table."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An error as it is recorded: class name, message, and traceback text without our own frames."""
+
+    name: str
+    message: str
+    stack: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Register:
+    """One step's record: written once, but for the attempts before the last.
+
+    `order` is (epoch, counter) of the write, taken when the step's function ended; results written from
+    outside the run have none. `seen` names the outside results that the run had been given before.
+    """
+
+    key: str
+    step_id: str
+    occurrence: int = 0
+    kind: Kind
+    mark: Mark
+    value: Stored | None = None
+    failure: Failure | None = None
+    attempts: int = 1
+    due_at: datetime | None = None
+    order: tuple[int, int] | None = None
+    seen: tuple[str, ...] = ()
+    started_at: datetime
+    ended_at: datetime
+    event_id: str | None = None
+    """Of the event that resolved this wait; None for a timeout and for other kinds."""
+
+    @property
+    def is_result(self) -> bool:
+        """Whether the step needs nothing more than time: `ok`, `error`, or a sleep's due time."""
+        return self.mark is not Mark.RETRY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """An event as the engine carries it. `ts` is in milliseconds since the epoch."""
+
+    name: str
+    id: str
+    ts: int
+    source: str
+    data: Stored | None
+    """JSON text; None: kept beside the head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Who waits for this run's end: a step of another run."""
+
+    run_id: str
+    step_key: str
+    step_id: str
+    occurrence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmedWait:
+    """A wait item that stands in the match index for a step of this run."""
+
+    step_key: str
+    step_id: str
+    occurrence: int = 0
+    places: tuple[str, ...]
+    """Partition keys of its items, one an alternative."""
+    deadline: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmedChild:
+    """A run that a step of this run has started and waits for."""
+
+    step_key: str
+    step_id: str
+    occurrence: int = 0
+    run_id: str
+    deadline: datetime | None
+    """When the wait for it is given up; None: never."""
+
+
+Armed = ArmedWait | ArmedChild
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """A live trigger that wakes a run at a due time."""
+
+    due_ms: int
+    scheduled: bool
+    """By Scheduler, and so to be deleted when it is not needed; else by a delayed message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The run itself: who may advance it, what it waits on, how it ended."""
+
+    run_id: str
+    function_id: str
+    status: Status
+    epoch: int = 0
+    """Rises with every claim; fences writes to the head."""
+    lease_until: datetime | None = None
+    holder: str = ""
+    wake: str = ""
+    """Name of the finisher whose wake is on its way; empty once the run has been claimed."""
+    released_epoch: int = 0
+    """Epoch of the last orderly suspension; later ones ended in a crash."""
+    timers: tuple[Timer, ...] = ()
+    """The live timers that wake this run; seldom more than one, since only the earliest is armed."""
+    armed: tuple[Armed, ...] = ()
+    pages: int = 0
+    """How many pages of further armed waits and children stand beside the head."""
+    seen: tuple[str, ...] = ()
+    """Outside results that the run was given since its last record, in that order."""
+    event: EventRecord
+    parent: Parent | None = None
+    attempt: int = 0
+    """Of the body, from 0."""
+    retry_at: datetime | None = None
+    """The body failed and is not to be run again before this."""
+    output: Stored | None = None
+    failure: Failure | None = None
+    told: bool = False
+    """Terminal, and everybody who is to hear of it has been told."""
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+    """Trace context and the like, carried along unread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """An item of the match index: a step of a run (or its cancellation) that wants an event."""
+
+    place: str
+    run_id: str
+    step_key: str
+    step_id: str
+    occurrence: int
+    event_name: str
+    expression: str = ""
+    """The whole `if_exp`; empty: the key says all."""
+    event: str = ""
+    """JSON text of the part of the trigger that the expression reads."""
+    consumed: tuple[str, ...] = ()
+    """Ids of events that the run has used already; they never match."""
+    armed_at: datetime
+    deadline: datetime

@@ -1,0 +1,44 @@
+"""When the next attempt is: pure functions of names and errors."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from stepbridge.core.durations import parse_duration
+from stepbridge.core.ids import fraction
+from stepbridge.core.limits import (
+    RETRY_AFTER_MAX,
+    RETRY_AFTER_MIN,
+    RETRY_DELAYS_SECONDS,
+    RETRY_JITTER_SECONDS,
+)
+from stepbridge.errors import ConfigError, NonRetriableError, RetryAfterError, StepError
+
+
+def backoff(run_id: str, name: str, retry: int) -> timedelta:
+    """The delay before retry number `retry` (from 0) of the step or body `name`, jitter included."""
+    delay = RETRY_DELAYS_SECONDS[min(retry, len(RETRY_DELAYS_SECONDS) - 1)]
+    jitter = fraction(run_id, name, str(retry)) * RETRY_JITTER_SECONDS
+    return timedelta(seconds=delay, milliseconds=int(jitter * 1000))
+
+
+def next_attempt_at(
+    error: BaseException, *, run_id: str, name: str, attempts: int, max_attempts: int, now: datetime
+) -> datetime | None:
+    """When to try again after attempt number `attempts` (from 1) failed with `error`; None: never."""
+    if attempts >= max_attempts or _is_final(error):
+        return None
+    if isinstance(error, RetryAfterError):
+        return now + min(max(_wanted(error, now), RETRY_AFTER_MIN), RETRY_AFTER_MAX)
+    return now + backoff(run_id, name, attempts - 1)
+
+
+def _is_final(error: BaseException) -> bool:
+    return isinstance(error, NonRetriableError | StepError | ConfigError)
+
+
+def _wanted(error: RetryAfterError, now: datetime) -> timedelta:
+    after = error.retry_after
+    if isinstance(after, datetime):
+        return after - now
+    return parse_duration(after, what="retry_after")

@@ -1,0 +1,405 @@
+"""Replay of async handlers on the shared loop.
+
+The handler's tasks run until they have *settled*: some turns of the loop without activity. Then one result
+is given out, the lowest in the recorded order, and the run settles again. When nothing is left to give and
+every task is blocked on the run itself, the run is suspended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import heapq
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final
+
+from stepbridge.context import Context
+from stepbridge.core.limits import HAND_OVER_GRACE
+from stepbridge.core.steps import RunStep, SendStep, Step
+from stepbridge.engine.failures import decisive
+from stepbridge.engine.outcome import Aborted, HandOver, Outcome
+from stepbridge.engine.outcome import Suspended as SuspendedOutcome
+from stepbridge.engine.session import Call, Result, Session
+from stepbridge.engine.tracking import RUN, StepFuture, Tracked, is_blocked, where
+from stepbridge.engine.workers import Workers
+from stepbridge.errors import ConfigError, StepError
+from stepbridge.function import is_async
+from stepbridge.step import CURRENT
+
+_SETTLE_TURNS: Final = 4
+"""Quiet turns of the loop that mean settled: a chain task - gather - gather - parent takes one a link."""
+_SETTLE_CAP: Final = 500
+"""Turns after which the run goes on regardless: code that polls with sleep(0) loses order, not liveness."""
+_DISPOSE_SECONDS: Final = 2.0
+"""How long `finally` blocks may take when a run is suspended."""
+_IO_WARNING_SECONDS: Final = 5.0
+"""A suspension that is held up by the handler's own I/O for so long is warned of."""
+
+
+class AsyncReplay:
+    """One async handler in one invocation."""
+
+    def __init__(self, session: Session, workers: Workers, deadline: float) -> None:
+        self.session = session
+        self.tasks: dict[Tracked, None] = {}
+        self.strays: set[asyncio.Task[Any]] = set()
+        self.timeouts: list[asyncio.TimerHandle] = []
+        self.activity = 0
+        self._workers = workers
+        self._deadline = deadline
+        """In the loop's time: no step begins after it."""
+        self._loop = asyncio.get_running_loop()
+        self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
+        self._ready: list[tuple[int, str, Call, Result]] = []
+        self._bodies: dict[str, asyncio.Task[Any]] = {}
+        self._threads: set[Future[Any]] = set()
+        self._unstarted: dict[str, Coroutine[Any, Any, Any]] = {}
+        self._blank = contextvars.Context()
+        self._ticking = False
+        self._quiet = self._turns = 0
+        self._seen_activity = -1
+        self._main: asyncio.Task[Any]
+        self._root: Tracked
+        self._package = session.function.handler.__module__.split(".")[0]
+
+    @property
+    def closed(self) -> bool:
+        """The invocation is over for this run."""
+        return self.session.closed
+
+    # -- what a context calls -----------------------------------------------------------------------
+    def call(self, step: Step) -> Coroutine[Any, Any, Any]:
+        """A coroutine of the step's value; the step's identity is fixed here, at the call."""
+        task = asyncio.current_task()
+        tracked = None if task is None else task.get_coro()
+        if CURRENT.get() is None and not (isinstance(tracked, Tracked) and tracked.run is self):
+            message = (
+                f"step {step.step_id!r} is called outside the tasks of its run. Mend: start branches with"
+                " asyncio.create_task, gather or TaskGroup inside the handler."
+            )
+            raise RuntimeError(message)
+        call = self.session.identify(step, 3)
+        coroutine = self._value(call)
+        coroutine.__qualname__ = f"step.{step.kind.value}({step.step_id!r})"
+        self._unstarted[call.key] = coroutine
+        return coroutine
+
+    async def _value(self, call: Call) -> Any:
+        self._unstarted.pop(call.key, None)
+        session = self.session
+        hit = session.hit(call)
+        if hit is not None and self._is_alone() and not session.closed and session.fatal is None:
+            session.note_given(hit)  # sequential replay: no turn of the loop at all
+            return session.value(call, hit.register)
+        call.future = future = StepFuture(loop=self._loop)
+        if session.closed or session.fatal is not None:
+            session.pending[call.key] = call
+            self.stir()
+        elif hit is not None:
+            self._offer(call, hit)
+        else:
+            self._begin(call)
+        register = await future
+        return session.value(call, register)
+
+    # -- work --------------------------------------------------------------------------------------
+    def _begin(self, call: Call) -> None:
+        session = self.session
+        if session.handing_over:
+            session.pending[call.key] = call
+            self.stir()
+        elif session.resume_waiting(call):
+            session.pending[call.key] = call
+            self.stir()
+        elif isinstance(call.step, RunStep | SendStep):
+            self._begin_body(call)
+        else:
+            self._reach(call, session.arm)
+
+    def _begin_body(self, call: Call) -> None:
+        context = contextvars.copy_context()
+        context.run(CURRENT.set, self.session.begin(call))
+        coroutine = self._body(call, context)
+        self._bodies[call.key] = asyncio.Task(coroutine, loop=self._loop, context=context)
+
+    async def _body(self, call: Call, context: contextvars.Context) -> None:
+        session, step = self.session, call.step
+        started_at = session.now()
+        result: Result | None = None
+        try:
+            if isinstance(step, RunStep) and is_async(step.fn):
+                value, error = None, None
+                try:
+                    value = await _within(step.timeout, session.body(call)())
+                except Exception as raised:  # noqa: BLE001 - whatever user code raises is recorded
+                    error = raised
+                result = await self._workers.io(partial(session.ended, call, started_at, value, error))
+            elif isinstance(step, SendStep) and not self._workers.blocking:
+                result = perform(session, call, started_at)
+            else:
+                run = partial(context.copy().run, perform, session, call, started_at)
+                thread = self._workers.bodies.submit(run)
+                self._threads.add(thread)
+                thread.add_done_callback(self._threads.discard)
+                result = await asyncio.wrap_future(thread)
+        except asyncio.CancelledError:  # handed over: no record, it runs again
+            session.pending[call.key] = call
+            raise
+        except BaseException as error:  # noqa: BLE001 - the backend failed
+            session.fail(Aborted(error))
+        finally:
+            self._bodies.pop(call.key, None)
+            self.stir()
+        if session.fatal is not None:
+            return
+        if result is None:
+            session.pending[call.key] = call
+        elif self._is_alone() and not session.closed:
+            self._give(call, result)  # one task: nothing to settle
+        else:
+            self._offer(call, result)
+
+    def _reach(self, call: Call, reach: Callable[[Call], Result | None]) -> None:
+        """Arms or expires a call, in a thread where the backend blocks."""
+        if not self._workers.blocking:
+            self._reached(call, _attempt(reach, call))
+            return
+        coroutine = self._reach_in_thread(call, reach)
+        self._bodies[call.key] = asyncio.Task(coroutine, loop=self._loop, context=contextvars.Context())
+
+    async def _reach_in_thread(self, call: Call, reach: Callable[[Call], Result | None]) -> None:
+        answer = await self._workers.io(partial(_attempt, reach, call))
+        del self._bodies[call.key]
+        self._reached(call, answer)
+
+    def _reached(self, call: Call, answer: Result | BaseException | None) -> None:
+        match answer:
+            case None:
+                self.session.pending[call.key] = call
+            case Result():
+                self._offer(call, answer)
+            case ConfigError() | StepError():  # the user's mistake goes to the user, at the call
+                if not call.future.done():
+                    call.future.set_exception(answer)
+            case error:  # the backend's goes to the driver
+                self.session.fail(Aborted(error))
+        self.stir()
+
+    # -- settling and giving -----------------------------------------------------------------------
+    def _is_alone(self) -> bool:
+        return len(self.tasks) == 1 and not self._ready and not self._bodies and not self.session.inflight
+
+    def _offer(self, call: Call, result: Result) -> None:
+        heapq.heappush(self._ready, (result.rank, call.key, call, result))
+        self.stir()
+
+    def _give(self, call: Call, result: Result) -> None:
+        self.session.note_given(result)
+        if not call.future.done():
+            call.future.set_result(result.register)
+
+    def stir(self) -> None:
+        """Something moved: settle anew."""
+        if not self._ticking and not self.session.closed:
+            self._ticking = True
+            self._loop.call_soon(self._tick, context=self._blank)
+
+    def _again(self) -> None:
+        self._loop.call_soon(self._tick, context=self._blank)
+
+    def _tick(self) -> None:
+        session = self.session
+        if session.closed:
+            return
+        self._turns += 1
+        if self.activity != self._seen_activity:
+            self._seen_activity, self._quiet = self.activity, 0
+        else:
+            self._quiet += 1
+        if self._quiet < _SETTLE_TURNS and self._turns < _SETTLE_CAP and session.fatal is None:
+            self._again()
+            return
+        self._quiet = self._turns = 0
+        if session.fatal is not None:
+            self._ticking = False
+            if not self._bodies:
+                self._end(session.fatal)
+            else:
+                for body in self._bodies.values():
+                    body.cancel()
+            return
+        if self._ready and not (session.inflight and min(session.inflight) < self._ready[0][0]):
+            _, _, call, result = heapq.heappop(self._ready)
+            self._give(call, result)
+            self._again()
+            return
+        self._ticking = False
+        if self._main.done() or self._bodies or session.inflight or self._ready:
+            return
+        if session.handing_over:
+            self._end(HandOver())
+        elif session.pending and not self.holding() and not self._continue_inline():
+            self._end(SuspendedOutcome())
+
+    def _continue_inline(self) -> bool:
+        """Whether something that is waited for has come due meanwhile; it goes on in this invocation."""
+        session = self.session
+        now = session.now()
+        due = [call for call in session.pending.values() if call.due_at is not None and call.due_at <= now]
+        for call in sorted(due, key=lambda call: (call.due_at or now, call.key)):
+            del session.pending[call.key]
+            if isinstance(call.step, RunStep | SendStep):
+                self._begin_body(call)
+            else:
+                self._reach(call, session.expire)
+        return bool(due)
+
+    def holding(self) -> list[str]:
+        """Lines of the handler that something outside the run may still wake; empty: it may be suspended."""
+        now = self._loop.time()
+        if any(not timer.cancelled() and now < timer.when() < self._deadline for timer in self.timeouts):
+            return ["an asyncio timeout"]
+        futures: set[asyncio.Future[Any]] = {tracked.task for tracked in self.tasks}
+        return [
+            where(tracked.coroutine)
+            for tracked in self.tasks
+            if not is_blocked(tracked, tasks=futures, package=self._package, deadline=self._deadline)
+        ]
+
+    # -- beginning and end -------------------------------------------------------------------------
+    async def advance(self) -> Outcome:
+        """Runs the handler as far as it goes."""
+        context = contextvars.copy_context()
+        context.run(RUN.set, self)
+        self._main = context.run(self._loop.create_task, self._handler())
+        self._root = next(iter(self.tasks))
+        self._main.add_done_callback(self._finished)
+        soft = self._loop.call_at(self._deadline, self._hand_over)
+        hint = self._loop.call_later(_IO_WARNING_SECONDS, self._warn_of_io)
+        try:
+            outcome = await self._outcome
+        finally:
+            soft.cancel()
+            hint.cancel()
+        self.session.closed = True
+        await self._dispose(outcome)
+        return outcome
+
+    async def _handler(self) -> Any:
+        session = self.session
+        context: Context[Any] = Context(session, self, session.trigger)
+        return await session.function.handler(context)
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        if self.session.closed:
+            return
+        if task.cancelled():
+            error: BaseException | None = asyncio.CancelledError("the handler cancelled itself")
+        else:
+            error = task.exception()
+        if error is not None:
+            error = decisive(error)
+        if isinstance(error, BaseException) and not isinstance(error, Exception | asyncio.CancelledError):
+            self._end(Aborted(error))
+            return
+        value = None if error is not None else task.result()
+        self._end(self.session.outcome_of(value, error))
+
+    def _end(self, outcome: Outcome) -> None:
+        if not self._outcome.done():
+            self._outcome.set_result(outcome)
+            self.session.closed = True
+
+    def _warn_of_io(self) -> None:
+        if self.session.pending and not self.session.closed and (lines := self.holding()):
+            self.session.warn(
+                f"the run waits on its steps, but is held awake by other awaits at {', '.join(lines)}."
+                " Mend: put I/O into steps, and endless background tasks outside the handler."
+            )
+
+    def _hand_over(self) -> None:
+        session = self.session
+        session.handing_over = True
+        if not self._bodies and not session.inflight:
+            if lines := self.holding():
+                session.warn(f"handed over while the handler awaits at {lines[0]}; that await is repeated")
+            self._end(HandOver())
+            return
+        if not self._threads:  # a thread cannot be stopped; it must not be left running either
+            for body in list(self._bodies.values()):
+                self._loop.call_later(HAND_OVER_GRACE.total_seconds(), body.cancel)
+        self.stir()
+
+    async def _dispose(self, outcome: Outcome) -> None:
+        """Ends the handler's tasks: cancel, then close, never drop.
+
+        Cancel the main task first (gather, TaskGroup and timeouts unwind in their own way), then the rest,
+        again where a task awaits a step; what will not end is closed.
+        """
+        for coroutine in self._unstarted.values():
+            if isinstance(outcome, SuspendedOutcome | HandOver):
+                coroutine.close()  # not forgotten by the user, only not reached yet
+        self._unstarted.clear()
+        until = self._loop.time() + _DISPOSE_SECONDS
+        while (live := [t for t in self.tasks if not t.task.done()]) or self.strays or self._bodies:
+            for stray in [*self.strays, *self._bodies.values()]:
+                stray.cancel()
+                if self._loop.time() > until:
+                    self.strays.discard(stray)
+                    self._bodies = {key: task for key, task in self._bodies.items() if task is not stray}
+                    self.session.warn(f"a task of a step would not end: {stray!r}")
+            for tracked in [self._root] if self._root in live else live:
+                self._end_task(tracked, late=self._loop.time() > until)
+            await asyncio.sleep(0 if self._loop.time() < until - _DISPOSE_SECONDS + 0.005 else 0.002)
+        while self._threads:  # nothing may be left running when the invocation returns
+            await asyncio.wait([asyncio.wrap_future(thread) for thread in self._threads])
+        if self._main.done() and not self._main.cancelled():
+            with contextlib.suppress(BaseException):
+                self._main.exception()
+            if isinstance(outcome, SuspendedOutcome | HandOver) and not self._root.dead:
+                line = self._root.line or "an unknown line"
+                self.session.warn(f"a suspension was swallowed near {line}; the run stays suspended")
+
+    def _end_task(self, tracked: Tracked, *, late: bool) -> None:
+        stuck = isinstance(tracked.waits, StepFuture) and not tracked.waits.done()
+        if tracked.kicks >= 3 or late:  # noqa: PLR2004
+            tracked.dead = True
+            for _ in range(100):  # each close gets past one more swallowing `except`
+                with contextlib.suppress(RuntimeError):
+                    tracked.coroutine.close()
+                    break
+            else:
+                self.session.warn(f"a coroutine would not end at {where(tracked.coroutine)}")
+            if not tracked.task.cancel():
+                self.tasks.pop(tracked, None)
+        elif not tracked.kicks or stuck:
+            tracked.kicks += 1
+            tracked.task.cancel()
+
+
+def perform(session: Session, call: Call, started_at: datetime) -> Result | None:
+    """Runs a step's sync function and records how it ended, in the thread that calls this."""
+    try:
+        value, error = session.body(call)(), None
+    except Exception as raised:  # noqa: BLE001 - whatever user code raises is recorded
+        value, error = None, raised
+    return session.ended(call, started_at, value, error)
+
+
+async def _within(timeout: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    if timeout is None:
+        return await coroutine
+    async with asyncio.timeout(timeout.total_seconds()):
+        return await coroutine
+
+
+def _attempt(reach: Callable[[Call], Result | None], call: Call) -> Result | BaseException | None:
+    try:
+        return reach(call)
+    except BaseException as error:  # noqa: BLE001 - sorted by who must act in `_reached`
+        return error
+

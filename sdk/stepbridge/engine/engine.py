@@ -1,0 +1,127 @@
+"""The dispatcher: a message in, work done, and the answer whether it may be forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import assert_never
+
+from stepbridge.app import App
+from stepbridge.core.envelope import event_of
+from stepbridge.core.limits import BOUNCE_MAX, QUEUE_DELAY_MAX, RESEND_AT_RECEIVE
+from stepbridge.core.messages import Cancel, Go, Resume, Start, work_of
+from stepbridge.core.records import EventRecord, Failure, Head, Status
+from stepbridge.engine.advance import Acknowledge, Advance, Answer, Bounce, Invocation
+from stepbridge.engine.finish import Finish
+from stepbridge.engine.ingest import Ingest
+from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.store import Store
+from stepbridge.engine.workers import Workers
+from stepbridge.ports import Message, Outgoing, Ports
+
+_LOG = logging.getLogger("stepbridge")
+
+
+class Engine:
+    """One app over one world. Keeps nothing between messages but what speeds them up."""
+
+    def __init__(self, app: App, ports: Ports, workers: Workers, store: Store | None = None) -> None:
+        self._ports = ports
+        self._workers = workers
+        self._store = store or Store(ports.table)
+        self._payloads = Payloads(ports.blobs)
+        self._finish = Finish(app, ports, self._store, self._payloads)
+        self._advance = Advance(app, ports, self._store, self._payloads, self._finish, workers)
+        self._ingest = Ingest(app, ports, self._store, self._payloads, self._advance, workers)
+
+    async def handle_all(self, messages: Sequence[Message], *, invocation: Invocation) -> list[Message]:
+        """Handles a batch, its runs side by side; returns the messages that must come back."""
+        bounced = await asyncio.gather(*(self._handle_one(message, invocation) for message in messages))
+        return [message for message in bounced if message is not None]
+
+    async def _handle_one(self, message: Message, invocation: Invocation) -> Message | None:
+        mine = Invocation(id=f"{invocation.id}:{message.id}", deadline=invocation.deadline)
+        try:
+            answer = await self._handle(message, mine)
+            if isinstance(answer, Acknowledge):
+                return None
+            return await self._workers.io(partial(self._bounce, message, answer))
+        except Exception:
+            _LOG.exception("message %s comes back", message.id)
+            await self._workers.io(partial(self._postpone, message, self._pause(message)))
+            return message
+
+    async def _handle(self, message: Message, invocation: Invocation) -> Answer:
+        if not message.internal:
+            try:
+                incoming = event_of(message.body)
+            except ValueError as error:
+                return await self._workers.io(partial(self._bury, message, str(error)))
+            return await self._ingest.ingest(incoming, invocation)
+        try:
+            work = work_of(message.body)
+        except (ValueError, KeyError, TypeError) as error:
+            return await self._workers.io(partial(self._bury, message, str(error)))
+        match work:
+            case Go(due_at=due) if due is not None and due > self._ports.clock.now():
+                return await self._workers.io(partial(self._send_again, message, due))
+            case Go() | Start() | Resume():
+                return await self._advance.advance(work, invocation)
+            case Cancel():
+                return await self._workers.io(partial(self._cancel, work))
+            case _:
+                assert_never(work)
+
+    def _send_again(self, message: Message, due: datetime) -> Answer:
+        """A wake before its time waits in the queue; it never claims the run early."""
+        delay = min(due - self._ports.clock.now(), QUEUE_DELAY_MAX)
+        self._ports.queue.send([Outgoing(body=message.body, delay=max(delay, timedelta(0)))])
+        return Acknowledge()
+
+    def _bury(self, message: Message, reason: str) -> Answer:
+        _LOG.error("message %s goes to the dead-letter queue: %s", message.id, reason)
+        self._ports.queue.bury(message, reason)
+        return Acknowledge()
+
+    def _cancel(self, work: Cancel) -> Answer:
+        now = self._ports.clock.now()
+        head = Head(
+            run_id=work.run_id,
+            function_id="",
+            status=Status.CANCELLED,
+            event=EventRecord(name="", id="", ts=0, source="", data="{}"),
+            failure=Failure(name="CancelledError", message=work.reason),
+            created_at=now,
+            ended_at=now,
+        )
+        ended = self._store.cancel(head)
+        if ended.status is Status.CANCELLED:
+            self._finish.finish(ended)
+        return Acknowledge()
+
+    # -- coming back -------------------------------------------------------------------------------
+    def _bounce(self, message: Message, bounce: Bounce) -> Message | None:
+        """The message comes back after a pause; one received too often is sent anew, to stay out of the DLQ."""
+        pause = self._pause(message)
+        if bounce.until is not None:
+            lease = bounce.until - self._ports.clock.now()
+            pause = max(min(pause, lease), timedelta(seconds=1))
+            if message.receives >= RESEND_AT_RECEIVE:
+                delay = min(max(lease, timedelta(seconds=1)), QUEUE_DELAY_MAX)
+                if message.internal:
+                    self._ports.queue.send([Outgoing(body=message.body, delay=delay)])
+                    return None
+        self._postpone(message, pause)
+        return message
+
+    def _pause(self, message: Message) -> timedelta:
+        return min(timedelta(seconds=2 ** min(message.receives - 1, 10)), BOUNCE_MAX)
+
+    def _postpone(self, message: Message, pause: timedelta) -> None:
+        try:
+            self._ports.queue.postpone(message, pause)
+        except Exception:  # it then comes back when its visibility ends
+            _LOG.exception("message %s could not be postponed", message.id)

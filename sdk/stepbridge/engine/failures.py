@@ -1,0 +1,52 @@
+"""Errors of user code as records."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from stepbridge.core.records import Failure
+from stepbridge.errors import NonRetriableError, StepError, StepInterruptedError
+
+_OWN = str(Path(__file__).parent.parent)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An error as it is recorded; a `StepError` keeps the original's name and message."""
+    if isinstance(error, StepError):
+        return Failure(name=error.name, message=error.message, stack=error.stack or _stack(error))
+    return Failure(name=type(error).__name__, message=str(error), stack=_stack(error))
+
+
+def step_error(failure: Failure, *, step_id: str, attempts: int) -> StepError:
+    """What the step call raises, on the first run as on every replay."""
+    kind = StepInterruptedError if failure.name == StepInterruptedError.__name__ else StepError
+    return kind(failure.name, failure.message, stack=failure.stack, step_id=step_id, attempts=attempts)
+
+
+def decisive(error: BaseException) -> BaseException:
+    """Of a group that escaped a handler (a TaskGroup's), the one that decides: the first that is final."""
+    leaves = list(_leaves(error))
+    return next((leaf for leaf in leaves if isinstance(leaf, StepError | NonRetriableError)), leaves[0])
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _stack(error: BaseException) -> str:
+    """The traceback without our own frames."""
+    whole = traceback.TracebackException.from_exception(error)
+    seen: set[int] = set()
+    part: traceback.TracebackException | None = whole
+    while part is not None and id(part) not in seen:
+        seen.add(id(part))
+        own = [frame for frame in part.stack if not frame.filename.startswith(_OWN)]
+        part.stack = traceback.StackSummary.from_list(own)
+        part = part.__cause__ or part.__context__
+    return "".join(whole.format())

@@ -1,0 +1,154 @@
+"""After a run's end: tell whom it concerns, remove what is left. Repeated whenever a message meets the end."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from stepbridge.app import App
+from stepbridge.core.codec import dump
+from stepbridge.core.ids import run_id as run_id_of
+from stepbridge.core.ids import system_event_id
+from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.messages import Cancel, Go, Start, Work, message_text
+from stepbridge.core.records import (
+    ArmedChild,
+    ArmedWait,
+    EventRecord,
+    Failure,
+    Head,
+    Kind,
+    Mark,
+    Parent,
+    Register,
+    Status,
+)
+from stepbridge.core.ids import schedule_name
+from stepbridge.core.steps import Draft
+from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.publish import entries_of
+from stepbridge.engine.store import Store
+from stepbridge.events import RESERVED_PREFIX
+from stepbridge.function import FAILURE_SUFFIX
+from stepbridge.ports import Outgoing, Ports
+
+FAILED = "stepbridge/function.failed"
+CANCELLED = "stepbridge/function.cancelled"
+FINISHED = "stepbridge/function.finished"
+CANCELLED_FAILURE = Failure(name="CancelledError", message="the run was cancelled")
+
+
+class Finish:
+    """What follows a terminal head. Every part is idempotent by name."""
+
+    def __init__(self, app: App, ports: Ports, store: Store, payloads: Payloads) -> None:
+        self._app = app
+        self._ports = ports
+        self._store = store
+        self._payloads = payloads
+
+    def finish(self, head: Head, parent: Parent | None = None) -> None:
+        """Tells the parent and the world of a run that has ended, and removes what it left."""
+        output = self._store.output(head)
+        text = None if output is None else self._payloads.text(output)
+        if (parent := head.parent or parent) is not None:
+            self._tell_parent(head, parent, text)
+        if not head.told and self._is_public(head):
+            self._tell_world(head, text)
+            self._store.mark_told(head.run_id)
+        self.clean(head)
+
+    # -- the parent --------------------------------------------------------------------------------
+    def _tell_parent(self, head: Head, parent: Parent, output: str | None) -> None:
+        ended_at = head.ended_at or self._ports.clock.now()
+        failure = head.failure if head.status is not Status.CANCELLED else CANCELLED_FAILURE
+        done = head.status is Status.COMPLETED
+        self._store.put_register(
+            parent.run_id,
+            Register(
+                key=parent.step_key,
+                step_id=parent.step_id,
+                occurrence=parent.occurrence,
+                kind=Kind.INVOKE,
+                mark=Mark.OK if done else Mark.ERROR,
+                value=self._payloads.keep(output or "null", parent.run_id) if done else None,
+                failure=None if done else failure,
+                started_at=head.created_at,
+                ended_at=ended_at,
+            ),
+        )
+        if self._store.set_wake(parent.run_id, parent.step_key):
+            self._send(Go(run_id=parent.run_id, why="child"))
+
+    # -- the world ---------------------------------------------------------------------------------
+    def _is_public(self, head: Head) -> bool:
+        """Nothing is sent about runs that system events started, nor about runs that never began."""
+        if head.event.name.startswith(RESERVED_PREFIX) and head.parent is None:
+            return False
+        if not head.function_id or head.function_id.endswith(FAILURE_SUFFIX):
+            return False
+        return head.status is not Status.COMPLETED or self._wants_finished()
+
+    def _wants_finished(self) -> bool:
+        triggers = (t for function in self._app.functions.values() for t in function.triggers)
+        return self._app.publish_finished or any(isinstance(t, EventTrigger) and t.names(FINISHED) for t in triggers)
+
+    def _tell_world(self, head: Head, output: str | None) -> None:
+        event = self._event_row(head)
+        failure = CANCELLED_FAILURE if head.status is Status.CANCELLED else head.failure
+        data: dict[str, Any] = {"app_id": self._app.id, "function_id": head.function_id, "run_id": head.run_id}
+        if failure is None:
+            data["result"] = None if output is None else json.loads(output)
+        else:
+            data["error"] = {"name": failure.name, "message": failure.message, "stack": failure.stack}
+        data["event"] = event
+        names = {Status.COMPLETED: (FINISHED,), Status.FAILED: (FAILED,), Status.CANCELLED: (CANCELLED,)}[head.status]
+        if head.status is Status.FAILED and self._wants_finished():
+            names = (*names, FINISHED)
+        drafts = [Draft(name=name, data=dump(data)) for name in names]
+        event_ids = [system_event_id(head.run_id, name) for name in names]
+        now = self._ports.clock.now()
+        self._ports.bus.put(entries_of(drafts, event_ids, to_ms(now), self._app.id))
+        function = self._app.functions.get(head.function_id)
+        if head.status is Status.FAILED and function is not None and function.on_failure is not None:
+            data["events"] = [event]
+            failed = EventRecord(
+                name=FAILED,
+                id=event_ids[0],
+                ts=to_ms(now),
+                source=self._app.id,
+                data=self._payloads.keep(dump(data), head.run_id),
+            )
+            run_id = run_id_of(self._app.id, function.on_failure.id, FAILED, failed.id)
+            self._send(Start(run_id=run_id, function_id=function.on_failure.id, event=failed, created_at=now))
+
+    def _event_row(self, head: Head) -> dict[str, Any]:
+        event = head.event
+        data = self._store.trigger_data(head)
+        return {
+            "name": event.name,
+            "data": json.loads(self._payloads.text(data)),
+            "id": event.id,
+            "ts": event.ts,
+            "source": event.source,
+        }
+
+    # -- what is left ------------------------------------------------------------------------------
+    def clean(self, head: Head) -> None:
+        """Removes armed waits and schedules of an ended run, and cancels the children it waited for."""
+        armed = head.armed if not head.pages else (*self._store.past(head.run_id).armed, *head.armed)
+        for one in armed:
+            match one:
+                case ArmedWait():
+                    for place in one.places:
+                        self._store.delete_wait(place, head.run_id, one.step_key)
+                case ArmedChild():
+                    if head.status is Status.CANCELLED:
+                        self._send(Cancel(run_id=one.run_id, reason="its parent has ended"))
+        for timer in head.timers:
+            if timer.scheduled and from_ms(timer.due_ms) > self._ports.clock.now():
+                self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))
+
+    def _send(self, work: Work) -> None:
+        self._ports.queue.send([Outgoing(body=message_text(work))])

@@ -1,0 +1,179 @@
+"""An event comes in: which waits it resolves, which functions it starts, which runs it cancels.
+
+Everything for other runs is sent to the queue first; one run is moved on here, inline, and its wait is
+deleted last: until then only the wait lets a redelivered event find its run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from stepbridge.app import App
+from stepbridge.core import ids
+from stepbridge.core.codec import dump
+from stepbridge.core.envelope import Incoming
+from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.limits import QUEUE_DELAY_MAX, SCHEDULE_GRAIN
+from stepbridge.core.matching import is_wanted, place_of_event
+from stepbridge.core.messages import Go, Start, message_text
+from stepbridge.core.records import EventRecord, Head, Kind, Mark, Register, Status, Wait
+from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine.advance import Acknowledge, Advance, Answer, Invocation
+from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.store import Store
+from stepbridge.engine.workers import Workers
+from stepbridge.function import Function
+from stepbridge.ports import Outgoing, Ports
+
+_LOG = logging.getLogger("stepbridge")
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A run to be moved on, and the waits that are deleted once it has been."""
+
+    work: Start | Go
+    waits: tuple[Wait, ...] = ()
+
+
+class Ingest:
+    """The use case that takes events in."""
+
+    def __init__(  # noqa: PLR0913 - made in one place
+        self, app: App, ports: Ports, store: Store, payloads: Payloads, advance: Advance, workers: Workers
+    ) -> None:
+        self._app = app
+        self._ports = ports
+        self._store = store
+        self._payloads = payloads
+        self._advance = advance
+        self._workers = workers
+
+    async def ingest(self, incoming: Incoming, invocation: Invocation) -> Answer:
+        """Takes one event in."""
+        moves = await self._workers.io(partial(self._prepare, incoming))
+        if not moves:
+            return Acknowledge()
+        last = moves[-1]
+        answer = await self._advance.advance(last.work, invocation)
+        if isinstance(answer, Acknowledge):
+            await self._workers.io(partial(self._delete, last.waits))
+        return answer
+
+    def _prepare(self, incoming: Incoming) -> Sequence[_Move]:
+        """All that the event moves; everything but the last has been sent when this returns."""
+        woken = self._resolve_waits(incoming)
+        started = self._starts(incoming)
+        moves = [*woken, *started]
+        others = moves[:-1]
+        if others:
+            self._ports.queue.send([Outgoing(body=message_text(move.work)) for move in others])
+            for move in others:
+                self._delete(move.waits)
+        return moves
+
+    def _delete(self, waits: Sequence[Wait]) -> None:
+        for wait in waits:
+            self._store.delete_wait(wait.place, wait.run_id, wait.step_key)
+
+    # -- waits -------------------------------------------------------------------------------------
+    def _resolve_waits(self, incoming: Incoming) -> list[_Move]:
+        """Writes the registers of the waits that the event matches, and says which runs to wake.
+
+        Whoever finds a wait wakes its run, even where another event or the timeout came first: while the
+        wait exists, its run has not been told.
+        """
+        row = incoming.row
+        found: dict[str, list[Wait]] = {}
+        for signature in self._store.signatures(row["name"]):
+            for wait in self._store.waits_at(place_of_event(row, signature)):
+                if row["id"] not in wait.consumed and self._matches(wait, row):
+                    found.setdefault(wait.run_id, []).append(wait)
+        if not found:
+            return []
+        text = dump(row)
+        for waits in found.values():
+            for wait in waits:
+                self._resolve(wait, row, text)
+        return [_Move(Go(run_id=run_id, why="match"), tuple(waits)) for run_id, waits in found.items()]
+
+    def _matches(self, wait: Wait, row: dict[str, Any]) -> bool:
+        try:
+            return is_wanted(row, expression=wait.expression, trigger=wait.event)
+        except Exception:
+            _LOG.exception("the expression of wait %r of run %s failed", wait.step_id, wait.run_id)
+            return False
+
+    def _resolve(self, wait: Wait, row: dict[str, Any], text: str) -> None:
+        now = self._ports.clock.now()
+        register = Register(
+            key=wait.step_key,
+            step_id=wait.step_id,
+            occurrence=wait.occurrence,
+            kind=Kind.WAIT,
+            mark=Mark.OK,
+            value=self._payloads.keep(text, wait.run_id),
+            event_id=row["id"],
+            started_at=wait.armed_at,
+            ended_at=now,
+        )
+        self._store.put_register(wait.run_id, register)
+
+    # -- starts ------------------------------------------------------------------------------------
+    def _starts(self, incoming: Incoming) -> list[_Move]:
+        functions = [function for function in self._app.functions.values() if self._is_triggered(function, incoming)]
+        if not functions:
+            return []
+        row = incoming.row
+        now = self._ports.clock.now()
+        data = dump(row["data"])
+        moves: list[_Move] = []
+        for function in functions:
+            run_id = ids.run_id(self._app.id, function.id, row["name"], row["id"])
+            event = EventRecord(
+                name=row["name"],
+                id=row["id"],
+                ts=row["ts"],
+                source=row["source"],
+                data=self._payloads.keep(data, run_id),
+            )
+            start = Start(run_id=run_id, function_id=function.id, event=event, created_at=now, extra=incoming.extra)
+            if row["ts"] > to_ms(now):
+                self._start_later(start)
+            else:
+                moves.append(_Move(start))
+        return moves
+
+    def _is_triggered(self, function: Function[Any], incoming: Incoming) -> bool:
+        for trigger in function.triggers:
+            try:
+                if isinstance(trigger, EventTrigger) and trigger.takes(incoming.row):
+                    return True
+            except Exception:
+                _LOG.exception("the trigger %r of function %s failed", trigger, function.id)
+        return False
+
+    def _start_later(self, start: Start) -> None:
+        """An event of the future: the run is there at once, as QUEUED, and its timer before it."""
+        due = from_ms(start.event.ts)
+        now = self._ports.clock.now()
+        body = message_text(Go(run_id=start.run_id, why="start", due_at=due))
+        head = Head(
+            run_id=start.run_id,
+            function_id=start.function_id,
+            status=Status.QUEUED,
+            event=start.event,
+            created_at=start.created_at,
+            extra=start.extra,
+        )
+        if due - now <= QUEUE_DELAY_MAX:
+            self._ports.queue.send([Outgoing(body=body, delay=due - now)])
+        else:
+            minute = from_ms(start.event.ts - start.event.ts % 60_000)
+            name = ids.schedule_name(start.run_id, start.event.ts)
+            self._ports.timers.create(name, minute - SCHEDULE_GRAIN, body)
+        self._store.enqueue(head)

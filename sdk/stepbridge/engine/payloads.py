@@ -1,0 +1,32 @@
+"""Where values live: in the item, compressed, or as a blob when large. The one door for step data at rest."""
+
+from __future__ import annotations
+
+from stepbridge.core import codec
+from stepbridge.core.ids import digest
+from stepbridge.core.limits import INLINE_BYTES
+from stepbridge.core.records import Blob, Stored
+from stepbridge.ports import Blobs
+
+
+class Payloads:
+    """Turns JSON text into what is stored, and back."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+
+    def keep(self, text: str, owner: str) -> Stored:
+        """`text` as it is to be stored for `owner` (a run id); writes a blob where it is large."""
+        stored = codec.squeeze(text)
+        if codec.size_of(stored) <= INLINE_BYTES:
+            return stored
+        key = f"{owner}/{digest(text)}"  # by content: a repeated write is the same write
+        self._blobs.put(key, stored if isinstance(stored, bytes) else stored.encode())
+        return Blob(key)
+
+    def text(self, stored: Stored) -> str:
+        """The text that was kept."""
+        if isinstance(stored, Blob):
+            data = self._blobs.get(stored.key)
+            stored = data if data[:1] == b"\x78" else data.decode()  # zlib's first byte; JSON never has it
+        return codec.unsqueeze(stored)

@@ -1,0 +1,351 @@
+"""The protocol's writes: each method is one request, or the pages of one query.
+
+The conditions are the protocol. Each clause has a name that says what it protects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from stepbridge.core.conditions import (
+    Absent,
+    Among,
+    Below,
+    Change,
+    Condition,
+    Item,
+    Present,
+    Value,
+    both,
+    either,
+    equals,
+)
+from stepbridge.core.ids import digest
+from stepbridge.core.instants import to_ms
+from stepbridge.core.items import (
+    HEAD_SK,
+    REGISTER_PREFIX,
+    armed_of,
+    armed_text,
+    failure_text,
+    head_birth,
+    head_key,
+    head_of,
+    page_key,
+    register_item,
+    register_key,
+    register_of,
+    run_pk,
+    side_key,
+    signatures_key,
+    stored_attributes,
+    stored_value,
+    timers_text,
+    wait_item,
+    wait_key,
+    wait_of,
+)
+from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX
+from stepbridge.core.records import (
+    OPEN,
+    TERMINAL,
+    Armed,
+    Blob,
+    Failure,
+    Head,
+    Mark,
+    Register,
+    Status,
+    Stored,
+    Wait,
+)
+from stepbridge.ports import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The run is ours until the lease ends; `is_new`: nobody has held it before."""
+
+    head: Head
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The run is not ours; the head as it stands, None where there is none."""
+
+    head: Head | None
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a run's partition holds beside its head."""
+
+    registers: list[Register]
+    armed: tuple[Armed, ...]
+    data: Stored | None
+
+
+_NO_RUN = Absent("pk")
+_EXISTS = Present("pk")
+_NOT_ENDED = Among("st", tuple(status.value for status in OPEN))
+_NOT_ENDED_OR_PARKED = Among("st", (*(status.value for status in OPEN), Status.PARKED.value))
+_NOT_SUSPENDED = Among("st", (Status.QUEUED.value, Status.RUNNING.value))
+
+
+def _lease_over(now: datetime) -> Condition:
+    return Below("lx", to_ms(now))
+
+
+def _still_mine(epoch: int) -> Condition:
+    return both(equals("st", Status.RUNNING.value), equals("ep", epoch))
+
+
+class Store:
+    """A run's records in the table."""
+
+    def __init__(self, table: Table, retention_seconds: int = int(RETENTION.total_seconds())) -> None:
+        self._table = table
+        self._retention = retention_seconds
+        self._known: set[tuple[str, str]] = set()
+
+    # -- the head ----------------------------------------------------------------------------------
+    def enqueue(self, head: Head) -> None:
+        """Writes the head of a run that starts later; one that stands already is left alone."""
+        self._table.put(
+            {**self._born(head), "st": Status.QUEUED.value, "lx": 0, **self._key(head.run_id)}, _NO_RUN
+        )
+
+    def claim(
+        self, run_id: str, *, birth: Head | None, holder: str, deadline: datetime, now: datetime, resume: bool = False
+    ) -> Claimed | Refused:
+        """Takes the lease, until the deadline and a margin. With `birth` it may create the run.
+
+        Conditions: a start message creates, or takes a run that has not suspended; any other message
+        needs a run that is there and has not ended. Nobody takes a lease that is not over.
+        """
+        free = _lease_over(now)
+        when: Condition
+        if birth is not None:
+            when = either(_NO_RUN, both(_NOT_SUSPENDED, free))
+        elif resume:
+            when = both(_EXISTS, _NOT_ENDED_OR_PARKED, free)
+        else:
+            when = both(_EXISTS, _NOT_ENDED, free)
+        change = Change(
+            set={
+                "st": Status.RUNNING.value,
+                "lx": to_ms(deadline + LEASE_MARGIN),
+                "ho": holder,
+            },
+            default={"t1": to_ms(now), **(self._born(birth) if birth is not None else {})},
+            add={"ep": 1},
+            remove=("wk", "er") if resume else ("wk",),
+        )
+        answer = self._table.update(head_key(run_id), change, when)
+        head = None if answer.item is None else head_of(answer.item)
+        if answer.ok and head is not None:
+            return Claimed(head, is_new=head.epoch == 1)
+        if head is not None and head.holder == holder and head.status is Status.RUNNING:
+            return Claimed(head, is_new=head.epoch == 1)  # our own claim, whose answer was lost
+        return Refused(head)
+
+    def head(self, run_id: str) -> Head | None:
+        """The head, or None."""
+        item = self._table.get(head_key(run_id))
+        return None if item is None else head_of(item)
+
+    def past(self, run_id: str) -> Past:
+        """All that stands beside the head, read strongly."""
+        registers: list[Register] = []
+        armed: list[Armed] = []
+        data: Stored | None = None
+        for item in self._table.query(run_pk(run_id), after=HEAD_SK):
+            sort_key = str(item["sk"])
+            if sort_key.startswith(REGISTER_PREFIX):
+                registers.append(register_of(item))
+            elif sort_key.startswith("#armed#"):
+                armed.extend(armed_of(str(item["ar"])))
+            elif sort_key == "#in":
+                data = stored_value(item, "v")
+        return Past(registers, tuple(armed), data)
+
+    def suspend(self, head: Head) -> Head | None:
+        """Writes the head as suspended and gives the lease back; None, or the head that refused."""
+        armed, pages = head.armed, head.pages
+        if len(armed) > ARMED_INLINE:
+            self._table.put({**self._key(head.run_id, page_key(head.run_id, pages).sk), "ar": armed_text(armed)})
+            armed, pages = (), pages + 1
+        change: dict[str, Value] = {
+            "st": head.status.value,
+            "lx": 0,
+            "se": head.epoch,
+            "at": head.attempt,
+        }
+        optional: dict[str, Value | None] = {
+            "tm": timers_text(head.timers) or None,
+            "ar": armed_text(armed) if armed else None,
+            "ap": pages or None,
+            "sn": ",".join(head.seen) or None,
+            "ra": None if head.retry_at is None else to_ms(head.retry_at),
+            "er": _failure_text(head.failure),
+        }
+        change.update({name: value for name, value in optional.items() if value is not None})
+        gone = tuple(name for name, value in optional.items() if value is None)
+        answer = self._table.update(head_key(head.run_id), Change(set=change, remove=gone), _still_mine(head.epoch))
+        if answer.ok or answer.item is None:
+            return None
+        standing = head_of(answer.item)
+        mine = standing.released_epoch == head.epoch and standing.status is head.status
+        return None if mine else standing
+
+    def release(self, head: Head) -> None:
+        """Gives the lease back after a failure that was seen, so that it does not count as a crash."""
+        change = Change(set={"lx": 0, "se": head.epoch})
+        self._table.update(head_key(head.run_id), change, _still_mine(head.epoch))
+
+    def end(self, head: Head) -> Head | None:
+        """Writes the terminal head; None, or the head that refused (someone else ended the run)."""
+        change = self._ending(head)
+        answer = self._table.update(head_key(head.run_id), change, _still_mine(head.epoch))
+        if answer.ok or answer.item is None:
+            return None
+        standing = head_of(answer.item)
+        mine = standing.epoch == head.epoch and standing.status is head.status
+        return None if mine else standing
+
+    def cancel(self, head: Head) -> Head:
+        """Writes CANCELLED over any head that has not ended, and where none is; returns the head as it is now."""
+        when = either(_NO_RUN, _NOT_ENDED_OR_PARKED)
+        change = replace(self._ending(head), default=head_birth(head))
+        answer = self._table.update(head_key(head.run_id), change, when)
+        assert answer.item is not None  # noqa: S101 - written, or refused by the one that stands
+        return head_of(answer.item)
+
+    def mark_told(self, run_id: str) -> None:
+        """Notes on a terminal head that everybody has been told."""
+        terminal = Among("st", tuple(status.value for status in TERMINAL))
+        self._table.update(head_key(run_id), Change(set={"td": 1}), terminal)
+
+    def set_wake(self, run_id: str, finisher: str) -> bool:
+        """Whether `finisher` is the one to send the wake: the flag was free, or it is its own."""
+        when = both(_NOT_ENDED, Absent("wk"))
+        answer = self._table.update(head_key(run_id), Change(set={"wk": finisher}), when)
+        return answer.ok or (answer.item is not None and answer.item.get("wk") == finisher)
+
+    # -- registers ---------------------------------------------------------------------------------
+    def put_register(self, run_id: str, register: Register, *, after_attempts: int = 0) -> Register:
+        """Writes a register once; whoever comes second gets the one that stands.
+
+        A step that has failed `after_attempts` times may be written over, by the next attempt only.
+        """
+        when: Condition = Absent("sk")
+        if after_attempts:
+            when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))
+        standing = self._table.put(register_item(run_id, register), when)
+        return register if standing is None else register_of(standing)
+
+    # -- the match index ---------------------------------------------------------------------------
+    def signatures(self, event_name: str) -> tuple[str, ...]:
+        """The signatures under which waits for this event may stand. Never cached: that loses events."""
+        item = self._table.get(signatures_key(event_name))
+        if item is None:
+            return ()
+        return tuple(str(item[name]) for name in sorted(item) if name.startswith("s:"))
+
+    def add_signature(self, event_name: str, signature: str) -> None:
+        """Makes a signature known. That it is there may be remembered: nothing removes it."""
+        if (event_name, signature) in self._known:
+            return
+        key = signatures_key(event_name)
+        self._table.update(key, Change(set={"s:" + digest(signature, length=8): signature}))
+        self._known.add((event_name, signature))
+
+    def put_wait(self, wait: Wait) -> Wait:
+        """Puts the wait; the one that stands already keeps its deadline."""
+        ttl = to_ms(min(wait.deadline, wait.armed_at + RUN_MAX)) // 1000 + self._retention
+        standing = self._table.put(wait_item(wait, ttl), Absent("sk"))
+        return wait if standing is None else wait_of(standing)
+
+    def delete_wait(self, place: str, run_id: str, step_key: str) -> None:
+        """Takes the wait out of the index."""
+        self._table.delete(wait_key(place, run_id, step_key))
+
+    def waits_at(self, place: str) -> Iterable[Wait]:
+        """The waits that stand at a place, read strongly."""
+        return (wait_of(item) for item in self._table.query(f"W#{place}"))
+
+    # -- helpers -----------------------------------------------------------------------------------
+    def _key(self, run_id: str, sort_key: str = HEAD_SK) -> Item:
+        return {"pk": run_pk(run_id), "sk": sort_key}
+
+    def _born(self, head: Head) -> Item:
+        """What a new head holds; data that it cannot hold is written beside it first."""
+        data = head.event.data
+        if data is not None and _is_large(data):
+            self._table.put({**self._key(head.run_id, side_key(head.run_id, "in").sk), **stored_attributes("v", data)})
+            data = None
+        born = head_birth(replace(head, event=replace(head.event, data=data)))
+        day = head.created_at.strftime("%Y-%m-%d")
+        born["gp"] = f"L#{head.function_id}#{day}"
+        born["gs"] = f"{to_ms(head.created_at):013}#{head.run_id}"
+        return born
+
+    def _ending(self, head: Head) -> Change:
+        ended_ms = to_ms(head.ended_at) if head.ended_at is not None else 0
+        change: dict[str, Value] = {
+            "st": head.status.value,
+            "ls": head.status.value,
+            "lx": 0,
+            "at": head.attempt,
+            "t2": ended_ms,
+            "ttl": ended_ms // 1000 + self._retention,
+        }
+        if head.armed:
+            change["ar"] = armed_text(head.armed)
+        if head.timers:
+            change["tm"] = timers_text(head.timers)
+        if (failure := _failure_text(head.failure)) is not None:
+            change["er"] = failure
+        if head.output is not None:
+            if _is_large(head.output):
+                side = self._key(head.run_id, side_key(head.run_id, "out").sk)
+                self._table.put({**side, **stored_attributes("v", head.output)})
+            else:
+                change.update(stored_attributes("o", head.output))
+        return Change(set=change, remove=("wk", "sn", "ra"))
+
+    def output(self, head: Head) -> Stored | None:
+        """A completed run's output, wherever it is kept."""
+        if head.output is not None or head.status is not Status.COMPLETED:
+            return head.output
+        item = self._table.get(side_key(head.run_id, "out"))
+        return None if item is None else stored_value(item, "v")
+
+    def trigger_data(self, head: Head) -> Stored:
+        """The data of the event that started the run, wherever it is kept."""
+        if head.event.data is not None:
+            return head.event.data
+        item = self._table.get(side_key(head.run_id, "in"))
+        return (None if item is None else stored_value(item, "v")) or "{}"
+
+    def register(self, run_id: str, step_key: str) -> Register | None:
+        """One step's register, or None."""
+        item = self._table.get(register_key(run_id, step_key))
+        return None if item is None else register_of(item)
+
+
+def _is_large(stored: Stored) -> bool:
+    match stored:
+        case str():
+            return len(stored.encode()) > HEAD_VALUE_BYTES
+        case bytes():
+            return len(stored) > HEAD_VALUE_BYTES
+        case Blob():
+            return False
+
+
+def _failure_text(failure: Failure | None) -> str | None:
+    return None if failure is None else failure_text(failure)

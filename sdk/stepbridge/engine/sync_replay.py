@@ -1,0 +1,221 @@
+"""Replay of plain `def` handlers, in a thread of their own.
+
+A step that has to wait raises `Suspended` at once, through the handler. In `ctx.group.parallel` a baton lets
+one branch at a time run handler code, so that calls have one order; it is given away while a step's function
+runs and is recorded, and handed on in the order of the results.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import heapq
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from stepbridge.context import ContextSync
+from stepbridge.core.limits import BRANCH_THREADS
+from stepbridge.core.steps import RunStep, SendStep, Step
+from stepbridge.engine.async_replay import perform
+from stepbridge.engine.outcome import Aborted, HandOver, Outcome
+from stepbridge.engine.outcome import Suspended as SuspendedOutcome
+from stepbridge.engine.session import Call, Result, Session
+from stepbridge.engine.tracking import Suspended
+from stepbridge.errors import ConfigError, StepError
+from stepbridge.step import CURRENT
+
+
+@dataclass(slots=True)
+class _Group:
+    """One `parallel` call: branches not begun, their results, how many threads still work."""
+
+    todo: list[tuple[int, Callable[[], Any]]]
+    results: list[Any]
+    workers: int
+    done: threading.Lock = field(default_factory=threading.Lock)
+
+
+class SyncReplay:
+    """One sync handler in one invocation."""
+
+    def __init__(self, session: Session, deadline: float) -> None:
+        self.session = session
+        self._deadline = deadline
+        """By `time.monotonic`: no step begins after it."""
+        self._lock = threading.Lock()
+        self._held = True
+        self._starting: list[threading.Lock] = []
+        self._waiting: list[tuple[int, int, threading.Lock]] = []
+        self._threads: set[int] = set()
+        self._suspended: set[int] = set()
+
+    # -- what a context calls ----------------------------------------------------------------------
+    def call(self, step: Step) -> Any:
+        """The step's value; raises `Suspended` where it has to be waited for."""
+        thread = threading.get_ident()
+        if CURRENT.get() is None and thread not in self._threads:
+            message = (
+                f"step {step.step_id!r} is called from a thread of your own. Mend: use ctx.group.parallel,"
+                " whose branches may call steps."
+            )
+            raise RuntimeError(message)
+        session = self.session
+        if thread in self._suspended or session.closed:
+            raise Suspended
+        call = session.identify(step, 3)
+        if session.fatal is not None:
+            self._suspend(call)
+        result = session.hit(call)
+        if result is None:
+            result = self._carry_out(call)
+        elif len(self._threads) > 1:
+            self._pass_baton()
+            self._await_baton(result.rank)
+        if session.fatal is not None:
+            self._suspend(call)
+        session.note_given(result)
+        return session.value(call, result.register)
+
+    def _carry_out(self, call: Call) -> Result:
+        """Runs or arms the step without the baton, and takes it again when the result's turn has come."""
+        session = self.session
+        waiting = session.resume_waiting(call)
+        due = not waiting or (call.due_at is not None and call.due_at <= session.now())
+        if not due:
+            self._suspend(call)
+        has_body = isinstance(call.step, RunStep | SendStep)
+        if has_body and time.monotonic() >= self._deadline:
+            session.handing_over = True
+            self._suspend(call)
+        self._pass_baton()
+        result: Result | None = None
+        mistake: Exception | None = None
+        try:
+            if has_body:
+                context = contextvars.copy_context()
+                context.run(CURRENT.set, session.begin(call))
+                result = context.run(perform, session, call, session.now())
+            elif waiting:
+                result = session.expire(call)
+            else:
+                result = session.arm(call)
+        except (ConfigError, StepError) as error:
+            mistake = error
+        except BaseException as error:  # noqa: BLE001 - the backend failed
+            session.fail(Aborted(error))
+        self._await_baton(session.take_rank() if result is None else result.rank)
+        if mistake is not None:
+            raise mistake
+        if result is None:
+            self._suspend(call)
+        return result
+
+    def _suspend(self, call: Call) -> Any:
+        self.session.pending[call.key] = call
+        self._suspended.add(threading.get_ident())
+        message = f"the run is suspended at step {call.step.step_id!r}"
+        raise Suspended(message)
+
+    # -- the baton ---------------------------------------------------------------------------------
+    def _pass_baton(self) -> None:
+        with self._lock:
+            self._held = False
+            self._grant()
+
+    def _await_baton(self, rank: int) -> None:
+        gate = threading.Lock()
+        gate.acquire()
+        with self._lock:
+            heapq.heappush(self._waiting, (rank, id(gate), gate))
+            self._grant()
+        gate.acquire()
+
+    def _grant(self) -> None:
+        if self._held:
+            return
+        inflight = self.session.inflight
+        if self._starting:
+            self._held = True
+            self._starting.pop(0).release()
+        elif self._waiting and not (inflight and min(inflight) < self._waiting[0][0]):
+            self._held = True
+            heapq.heappop(self._waiting)[2].release()
+
+    def parallel(self, branches: Sequence[Callable[[], Any]]) -> list[Any]:
+        """Runs the branches in threads; an exception stands for the value of its branch."""
+        if not branches:
+            return []
+        size = min(BRANCH_THREADS, len(branches))
+        group = _Group(todo=list(enumerate(branches)), results=[None] * len(branches), workers=size)
+        group.done.acquire()
+        gates = [threading.Lock() for _ in range(size)]
+        for gate in gates:
+            gate.acquire()
+        threads = [
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(self._work, gate, group), name="stepbridge-branch"
+            )
+            for gate in gates
+        ]
+        for thread in threads:
+            thread.start()
+            self._threads.add(thread.ident or 0)
+        with self._lock:
+            self._starting[:0] = gates
+            self._held = False
+            self._grant()
+        group.done.acquire()
+        for thread in threads:
+            thread.join()
+            self._threads.discard(thread.ident or 0)
+            self._suspended.discard(thread.ident or 0)
+        stopped = next((r for r in group.results if isinstance(r, BaseException) and not isinstance(r, Exception)), None)
+        if stopped is not None:
+            self._suspended.add(threading.get_ident())
+            raise Suspended(str(stopped))
+        return group.results
+
+    def _work(self, gate: threading.Lock, group: _Group) -> None:
+        gate.acquire()
+        while group.todo:  # the next branch starts under the same baton: the order of calls is fixed
+            index, branch = group.todo.pop(0)
+            self._suspended.discard(threading.get_ident())
+            try:
+                group.results[index] = branch()
+            except BaseException as error:  # noqa: BLE001 - handed to the caller of parallel
+                group.results[index] = error
+            if threading.get_ident() in self._suspended:  # even if the branch swallowed it
+                group.results[index] = Suspended()
+        with self._lock:
+            group.workers -= 1
+            self._held = False
+            if not group.workers:
+                self._starting.insert(0, group.done)
+            self._grant()
+
+    # -- beginning and end -------------------------------------------------------------------------
+    def advance(self) -> Outcome:
+        """Runs the handler as far as it goes."""
+        session = self.session
+        self._threads.add(threading.get_ident())
+        context: ContextSync[Any] = ContextSync(session, self, session.trigger)
+        value, error = None, None
+        try:
+            value = session.function.handler(context)
+        except Suspended:
+            pass
+        except Exception as raised:  # noqa: BLE001 - whatever user code raises decides the run
+            error = raised
+        except BaseException as raised:  # noqa: BLE001
+            session.fail(Aborted(raised))
+        was_suspended = threading.get_ident() in self._suspended
+        session.closed = True
+        if session.fatal is not None:
+            return session.fatal
+        if was_suspended:
+            if error is not None or value is not None:
+                session.warn("a suspension was swallowed by the handler; the run stays suspended")
+            return HandOver() if session.handing_over else SuspendedOutcome()
+        return session.outcome_of(value, error)

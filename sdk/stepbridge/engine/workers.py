@@ -1,0 +1,44 @@
+"""The threads and the loop that one process keeps for its runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from stepbridge.core.limits import BODY_THREADS, PORT_THREADS
+from stepbridge.engine.tracking import RunLoop
+
+T = TypeVar("T")
+
+
+class Workers:
+    """Threads for backend calls (where they block), for sync step functions, and for sync handlers."""
+
+    def __init__(self, *, blocking: bool) -> None:
+        self._blocking = blocking
+        self._calls = ThreadPoolExecutor(PORT_THREADS, thread_name_prefix="stepbridge-call")
+        self.bodies = ThreadPoolExecutor(BODY_THREADS, thread_name_prefix="stepbridge-step")
+        self.handlers = ThreadPoolExecutor(BODY_THREADS, thread_name_prefix="stepbridge-handler")
+
+    @property
+    def blocking(self) -> bool:
+        """Whether backend calls wait for a network."""
+        return self._blocking
+
+    async def io(self, call: Callable[[], T]) -> T:
+        """The call's value; made in a thread where it blocks."""
+        if not self._blocking:
+            return call()
+        return await asyncio.get_running_loop().run_in_executor(self._calls, call)
+
+    def close(self) -> None:
+        """Ends the threads; what runs in them is let finish."""
+        for pool in (self._calls, self.bodies, self.handlers):
+            pool.shutdown(wait=True)
+
+
+def new_loop() -> RunLoop:
+    """A loop for runs; the caller closes it."""
+    return RunLoop()

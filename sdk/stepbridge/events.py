@@ -1,0 +1,99 @@
+"""`Event`: what is sent, what triggers a function, what resolves a wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Generic, cast
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, field_validator
+from typing_extensions import TypeVar
+
+from stepbridge.core import codec
+from stepbridge.core.limits import EVENT_BYTES_MAX, EVENT_NAME_MAX
+from stepbridge.core.steps import Draft
+from stepbridge.errors import ConfigError, UnserializableOutputError
+
+DataT = TypeVar("DataT", default=dict[str, Any])
+
+RESERVED_PREFIX = "stepbridge/"
+"""Of system events; nobody else may send them."""
+
+
+class Event(BaseModel, Generic[DataT]):
+    """A named fact.
+
+    Attributes:
+        name: At most 128 characters; `shop/order.created` say.
+        data: A JSON object, or an instance of the trigger's `model`.
+        id: Makes the event one: the same id never starts a second run. Filled when it is sent.
+        ts: Milliseconds since the epoch. Filled when it is sent; in the future: runs start then.
+        source: EventBridge's `Source`. Filled when it is sent.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    data: SkipValidation[DataT] = Field(default_factory=lambda: cast("Any", {}))
+    id: str = ""
+    ts: int = 0
+    source: str = ""
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _is_an_object(cls, data: object) -> object:
+        if data is None:
+            return {}
+        if not isinstance(data, Mapping | BaseModel):
+            message = f"data is a JSON object (a dict or a model), not {type(data).__name__}"
+            raise ValueError(message)  # noqa: TRY004 - pydantic reports ValueError
+        return data
+
+
+def drafts_of(events: object, *, what: str, system: bool = False) -> tuple[Draft, ...]:
+    """One event or a list of them, dicts or `Event`s, checked and ready to be sent.
+
+    Raises:
+        ConfigError: One of them is malformed; names its index, the cause and the mend.
+    """
+    many = events if isinstance(events, Iterable) and not isinstance(events, Mapping | BaseModel) else [events]
+    return tuple(_draft(event, f"{what}, event {index}", system) for index, event in enumerate(many))
+
+
+def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - private
+    try:
+        checked: Event[Any] = event if isinstance(event, Event) else Event[Any].model_validate(event)
+    except ValidationError as error:
+        message = f"{what} is not an event: {error}. Mend: give a dict or Event with name and data."
+        raise ConfigError(message) from error
+    problem = name_problem(checked.name, system=system)
+    if problem:
+        message = f"{what}: {problem}"
+        raise ConfigError(message)
+    data = checked.data
+    try:
+        text = (
+            data.model_dump_json() if isinstance(data, BaseModel) else codec.encode(data, codec.PLAIN, what=what)
+        )
+    except UnserializableOutputError as error:
+        message = f"{what} ({checked.name!r}): {error}"
+        raise ConfigError(message) from error
+    if len(text) > EVENT_BYTES_MAX - 1024:
+        message = (
+            f"{what} ({checked.name!r}) has {len(text)} bytes of data; EventBridge takes {EVENT_BYTES_MAX} in all."
+            " Mend: send a reference to the data."
+        )
+        raise ConfigError(message)
+    return Draft(name=checked.name, data=text, id=checked.id, ts=checked.ts, source=checked.source)
+
+
+def name_problem(name: str, *, system: bool = False) -> str | None:
+    """What is wrong with an event's name, None where it is fine."""
+    if not name:
+        return "an event needs a name. Mend: name it like 'order/created'."
+    if len(name) > EVENT_NAME_MAX:
+        return f"the event name {name[:40]!r}... has {len(name)} characters; EventBridge takes {EVENT_NAME_MAX}."
+    if not name.isprintable():
+        return f"the event name {name!r} holds unprintable characters."
+    if name.startswith(RESERVED_PREFIX) and not system:
+        return f"{name!r}: the prefix {RESERVED_PREFIX!r} is reserved for system events. Mend: choose another name."
+    return None

@@ -1,0 +1,142 @@
+"""`Function`: what `@app.function` makes of a handler; and the triggers that start it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from stepbridge.core import codec
+from stepbridge.core.cron import parse_cron
+from stepbridge.core.expression import compile_expression
+from stepbridge.core.limits import EVENT_NAME_MAX, RETRIES_MAX
+from stepbridge.core.triggers import CronTrigger, EventTrigger, InvokeTrigger, Trigger
+from stepbridge.errors import ConfigError
+
+T_co = TypeVar("T_co", covariant=True)
+
+FAILURE_SUFFIX = "-failure"
+"""Function ids that end so are reserved for `on_failure` handlers."""
+
+
+def event(
+    name: str, *, if_exp: str | None = None, model: type[Any] | None = None, source: str | None = None
+) -> EventTrigger:
+    """Starts the function for events of this name.
+
+    Args:
+        name: The event's name; may end in `*` after `/` or `.` (`app/*`, `app/user.*`).
+        if_exp: CEL over `event`; only events for which it is true count. Needs `stepbridge[cel]`.
+        model: A pydantic model that `ctx.event.data` becomes an instance of; an event that does not
+            validate fails the run at once.
+        source: Only events of this EventBridge `Source`, `"aws.s3"` say.
+
+    Raises:
+        ConfigError: The name or the expression is malformed.
+    """
+    bare = name[:-1] if name.endswith("*") else name
+    if not name or len(name) > EVENT_NAME_MAX or not name.isprintable():
+        message = f"event name {name!r}: 1 to {EVENT_NAME_MAX} printable characters."
+        raise ConfigError(message)
+    if "*" in bare or (name.endswith("*") and not bare.endswith(("/", "."))):
+        message = f"event name {name!r}: a wildcard stands at the end, after '/' or '.': 'app/*' or 'app/user.*'."
+        raise ConfigError(message)
+    if if_exp is not None:
+        compile_expression(if_exp, variables=("event",))
+    return EventTrigger(name=name, if_exp=if_exp, model=model, source=source)
+
+
+def cron(expression: str, *, timezone: str = "UTC") -> CronTrigger:
+    """Starts the function at scheduled times.
+
+    Args:
+        expression: Five-field Unix cron: minute, hour, day of month, month, day of week.
+        timezone: IANA name, `"Europe/Paris"` say.
+
+    Raises:
+        ConfigError: The expression or the zone is malformed, or AWS cannot say it.
+    """
+    return CronTrigger(cron=parse_cron(expression, timezone))
+
+
+def invoke_only() -> InvokeTrigger:
+    """The function starts by `step.invoke` only."""
+    return InvokeTrigger()
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: CPython 3.11 cannot make generic ones
+class Function(Generic[T_co]):
+    """A durable function: what `step.invoke(function=...)` takes. Calling it calls the handler."""
+
+    id: str
+    app_id: str
+    name: str
+    handler: Callable[..., Any]
+    triggers: tuple[Trigger, ...]
+    retries: int
+    hint: object
+    """By which the output is stored: the handler's return annotation or `output_type`."""
+    on_failure: Function[Any] | None = None
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the handler is `async def`."""
+        return is_async(self.handler)
+
+    @property
+    def max_attempts(self) -> int:
+        """Of the body, and of each step that does not say otherwise."""
+        return self.retries + 1
+
+    def __call__(self, ctx: Any) -> Any:
+        """The handler itself, for plain unit tests with `stepbridge.testing.context`."""
+        return self.handler(ctx)
+
+
+def is_async(handler: Callable[..., Any]) -> bool:
+    """Whether calling it gives a coroutine."""
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+        getattr(handler, "__call__", None)  # noqa: B004 - of callable objects
+    )
+
+
+def check_handler(handler: Callable[..., Any], what: str) -> None:
+    """Raises a `ConfigError` unless the handler takes exactly the context."""
+    if not callable(handler):
+        message = f"{what}: the handler is a {type(handler).__name__}, not a function."
+        raise ConfigError(message)
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        message = f"{what}: the handler is a generator. Mend: `return` instead of `yield`."
+        raise ConfigError(message)
+    try:
+        inspect.signature(handler).bind(object())
+    except TypeError as error:
+        message = f"{what}: the handler takes one argument, the context: {error}. Mend: `def handler(ctx):`."
+        raise ConfigError(message) from error
+
+
+def check_retries(retries: object, what: str) -> int:
+    """`retries` as a whole number of 0 to 20, or a `ConfigError`."""
+    if type(retries) is not int or not 0 <= retries <= RETRIES_MAX:
+        message = f"{what}: retries={retries!r}. Mend: a whole number from 0 to {RETRIES_MAX}."
+        raise ConfigError(message)
+    return retries
+
+
+def triggers_of(trigger: Trigger | Sequence[Trigger], what: str) -> tuple[Trigger, ...]:
+    """One trigger or several, as a tuple; a `ConfigError` for anything else."""
+    many = tuple(trigger) if isinstance(trigger, list | tuple) else (trigger,)
+    for one in many:
+        if not isinstance(one, EventTrigger | CronTrigger | InvokeTrigger):
+            message = f"{what}: trigger={one!r}. Mend: use event(...), cron(...) or invoke_only()."
+            raise ConfigError(message)
+    if not many:
+        message = f"{what}: no trigger. Mend: use event(...), cron(...) or invoke_only()."
+        raise ConfigError(message)
+    return many  # type: ignore[return-value] - checked above
+
+
+def output_hint(handler: Callable[..., Any], output_type: object) -> object:
+    """The hint by which the handler's output is stored."""
+    return codec.return_hint(handler) if output_type is None else codec.usable_hint(output_type)

@@ -1,0 +1,370 @@
+"""`ctx.step`: the durable steps, for async handlers (`Step`) and for sync ones (`StepSync`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
+
+from stepbridge.core import codec, steps
+from stepbridge.core.durations import parse_duration, parse_instant
+from stepbridge.core.limits import RUN_MAX
+from stepbridge.errors import ConfigError
+from stepbridge.events import Event, drafts_of, name_problem
+from stepbridge.function import Function, check_retries, is_async
+
+P = ParamSpec("P")
+T = TypeVar("T")
+M = TypeVar("M")
+Duration = str | float | timedelta
+"""`"30s"`, `"1h30m"`, `"7 days"`, a `timedelta`, or milliseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurrentStep:
+    """The step whose function is running."""
+
+    run_id: str
+    step_id: str
+    attempt: int
+    """From 0."""
+    effect_key: str
+    """Stable over attempts, crashes and replays: what a receiver may take as its idempotency key."""
+
+
+CURRENT: ContextVar[CurrentStep | None] = ContextVar("stepbridge_current_step", default=None)
+
+
+def current_step() -> CurrentStep:
+    """The step whose function calls this.
+
+    Raises:
+        RuntimeError: It is called outside a step's function.
+    """
+    step = CURRENT.get()
+    if step is None:
+        message = "current_step() is for functions that a step runs; there is no step here."
+        raise RuntimeError(message)
+    return step
+
+
+class Runner(Protocol):
+    """What carries steps out: the engine's replay, or the stand-in of a unit test."""
+
+    def call(self, step: steps.Step) -> Any:
+        """The step's value; for async handlers a coroutine of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Per-step settings; None leaves the function's own."""
+
+    retries: int | None = None
+    timeout: timedelta | None = None
+    output_type: Any = None
+
+
+class _Steps:
+    """What both colours share: arguments are checked here and become data."""
+
+    def __init__(self, runner: Runner, options: Options | None = None) -> None:
+        self._runner = runner
+        self._options = options or Options()
+
+    def _with(self, retries: int | None, timeout: Duration | None, output_type: Any) -> Options:
+        if retries is not None:
+            check_retries(retries, "with_options")
+        return replace(
+            self._options,
+            retries=self._options.retries if retries is None else retries,
+            timeout=self._options.timeout if timeout is None else parse_duration(timeout, what="timeout"),
+            output_type=self._options.output_type if output_type is None else output_type,
+        )
+
+    def _run(
+        self, step_id: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> steps.RunStep:
+        _check_id(step_id)
+        if not callable(fn):
+            message = f"step {step_id!r}: a function is run, not a {type(fn).__name__}. Mend: step.run(id, fn, *args)."
+            raise ConfigError(message)
+        options = self._options
+        if options.timeout is not None and not is_async(fn):
+            message = (
+                f"step {step_id!r}: timeout= is for async functions, because a thread cannot be stopped."
+                " Mend: give the call inside its own timeout, or make the function async."
+            )
+            raise ConfigError(message)
+        hint = (
+            codec.return_hint(fn) if options.output_type is None else codec.usable_hint(options.output_type)
+        )
+        return steps.RunStep(
+            step_id=step_id, fn=fn, args=args, kwargs=kwargs, hint=hint, retries=options.retries, timeout=options.timeout
+        )
+
+    def _sleep(self, step_id: str, duration: Duration) -> steps.SleepStep:
+        _check_id(step_id)
+        length = parse_duration(duration, what=f"sleep {step_id!r}", maximum=RUN_MAX)
+        return steps.SleepStep(step_id=step_id, duration=length)
+
+    def _sleep_until(self, step_id: str, until: datetime | str) -> steps.SleepStep:
+        _check_id(step_id)
+        return steps.SleepStep(step_id=step_id, until=parse_instant(until, what=f"sleep_until {step_id!r}"))
+
+    def _wait(  # noqa: PLR0913 - the public call's keywords
+        self,
+        step_id: str,
+        event: str,
+        timeout: Duration,
+        match: str | Mapping[str, object] | None,
+        if_exp: str | None,
+        model: type[Any] | None,
+    ) -> steps.WaitStep:
+        _check_id(step_id)
+        if problem := name_problem(event, system=True):
+            message = f"wait {step_id!r}: {problem}"
+            raise ConfigError(message)
+        length = parse_duration(timeout, what=f"timeout of wait {step_id!r}", maximum=RUN_MAX)
+        return steps.WaitStep(
+            step_id=step_id, event=event, match=match, if_exp=if_exp, timeout=length, model=model
+        )
+
+    def _invoke(
+        self, step_id: str, function: Function[Any] | str, data: object, timeout: Duration | None
+    ) -> steps.InvokeStep:
+        _check_id(step_id)
+        hint = codec.PLAIN
+        if isinstance(function, Function):
+            hint = function.hint
+        if self._options.output_type is not None:
+            hint = codec.usable_hint(self._options.output_type)
+        (draft,) = drafts_of({"name": "invoke", "data": data or {}}, what=f"invoke {step_id!r}")
+        return steps.InvokeStep(
+            step_id=step_id,
+            function_id=function.id if isinstance(function, Function) else function,
+            data=draft.data,
+            timeout=None
+            if timeout is None
+            else parse_duration(timeout, what=f"timeout of invoke {step_id!r}", maximum=RUN_MAX),
+            hint=hint,
+        )
+
+    def _send(self, step_id: str, events: object) -> steps.SendStep:
+        _check_id(step_id)
+        drafts = drafts_of(events, what=f"send_event {step_id!r}")
+        return steps.SendStep(step_id=step_id, events=drafts, retries=self._options.retries)
+
+
+def _check_id(step_id: object) -> None:
+    if not isinstance(step_id, str) or not step_id:
+        message = f"step id {step_id!r}. Mend: a string that is not empty, fixed in the code."
+        raise ConfigError(message)
+
+
+Sendable = Event[Any] | Mapping[str, Any]
+
+
+class Step(_Steps):
+    """The steps of an async handler; each call returns a coroutine, to be awaited or gathered."""
+
+    def with_options(
+        self, *, retries: int | None = None, timeout: Duration | None = None, output_type: Any = None
+    ) -> Step:
+        """The same steps with other settings: attempts, time for an async `fn`, type of the value."""
+        return Step(self._runner, self._with(retries, timeout, output_type))
+
+    @overload
+    def run(
+        self, step_id: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def run(
+        self, step_id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    def run(self, step_id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        """Runs `fn(*args, **kwargs)` once durably; a sync `fn` in a worker thread.
+
+        Returns:
+            What `fn` returned, after a JSON round trip typed by its return annotation: equal on the
+            first run and on every replay.
+
+        Raises:
+            StepError: `fn` failed for good, its attempts used up or the error final.
+        """
+        return self._runner.call(self._run(step_id, fn, args, kwargs))  # type: ignore[no-any-return]
+
+    def sleep(self, step_id: str, duration: Duration) -> Coroutine[Any, Any, None]:
+        """Goes on after `duration`, at most 366 days; nothing runs, and nothing is paid for, meanwhile."""
+        return self._runner.call(self._sleep(step_id, duration))  # type: ignore[no-any-return]
+
+    def sleep_until(self, step_id: str, until: datetime | str) -> Coroutine[Any, Any, None]:
+        """Goes on at an aware datetime or ISO 8601 text with an offset; at once where it is past."""
+        return self._runner.call(self._sleep_until(step_id, until))  # type: ignore[no-any-return]
+
+    @overload
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: str | Mapping[str, object] | None = ...,
+        if_exp: str | None = ...,
+        model: None = ...,
+    ) -> Coroutine[Any, Any, Event | None]: ...
+    @overload
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: str | Mapping[str, object] | None = ...,
+        if_exp: str | None = ...,
+        model: type[M],
+    ) -> Coroutine[Any, Any, Event[M] | None]: ...
+    def wait_for_event(  # noqa: PLR0913 - keywords
+        self,
+        step_id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: str | Mapping[str, object] | None = None,
+        if_exp: str | None = None,
+        model: type[Any] | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Goes on with the first event that matches, or with None after `timeout` (at most 366 days).
+
+        Args:
+            step_id: Names the step.
+            event: The awaited event's name.
+            timeout: How long to wait.
+            match: A path that must be equal in the trigger and in the candidate (`"data.orderId"`), or
+                a dict of paths and values.
+            if_exp: CEL over `event`, the trigger, and `async`, the candidate. Not with `match`.
+            model: A pydantic model for the event's data.
+
+        Raises:
+            StepError: `match` names a path that the trigger lacks.
+        """
+        return self._runner.call(self._wait(step_id, event, timeout, match, if_exp, model))  # type: ignore[no-any-return]
+
+    @overload
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[T],
+        data: Mapping[str, Any] | None = ...,
+        timeout: Duration | None = ...,
+    ) -> Coroutine[Any, Any, T]: ...
+    @overload
+    def invoke(
+        self, step_id: str, *, function: str, data: Mapping[str, Any] | None = ..., timeout: Duration | None = ...
+    ) -> Coroutine[Any, Any, Any]: ...
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[Any] | str,
+        data: Mapping[str, Any] | None = None,
+        timeout: Duration | None = None,
+    ) -> Coroutine[Any, Any, Any]:
+        """Runs another function of this app in a run of its own and goes on with its output.
+
+        Raises:
+            StepError: The child failed (with the child's error), was cancelled, does not exist, or did
+                not end within `timeout`: then it is named `InvokeTimeoutError` and the child is cancelled.
+        """
+        return self._runner.call(self._invoke(step_id, function, data, timeout))  # type: ignore[no-any-return]
+
+    def send_event(self, step_id: str, events: Sendable | Sequence[Sendable]) -> Coroutine[Any, Any, list[str]]:
+        """Puts events on the bus and returns their ids in order; repeated, it sends the same ids."""
+        return self._runner.call(self._send(step_id, events))  # type: ignore[no-any-return]
+
+
+class StepSync(_Steps):
+    """The steps of a sync handler: each call returns the value. See `Step` for what each means."""
+
+    def with_options(
+        self, *, retries: int | None = None, timeout: Duration | None = None, output_type: Any = None
+    ) -> StepSync:
+        """The same steps with other settings: attempts, type of the value."""
+        return StepSync(self._runner, self._with(retries, timeout, output_type))
+
+    def run(self, step_id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Runs `fn(*args, **kwargs)` once durably."""
+        return self._runner.call(self._run(step_id, fn, args, kwargs))  # type: ignore[no-any-return]
+
+    def sleep(self, step_id: str, duration: Duration) -> None:
+        """Goes on after `duration`."""
+        self._runner.call(self._sleep(step_id, duration))
+
+    def sleep_until(self, step_id: str, until: datetime | str) -> None:
+        """Goes on at an aware datetime or ISO 8601 text with an offset."""
+        self._runner.call(self._sleep_until(step_id, until))
+
+    @overload
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: str | Mapping[str, object] | None = ...,
+        if_exp: str | None = ...,
+        model: None = ...,
+    ) -> Event | None: ...
+    @overload
+    def wait_for_event(
+        self,
+        step_id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: str | Mapping[str, object] | None = ...,
+        if_exp: str | None = ...,
+        model: type[M],
+    ) -> Event[M] | None: ...
+    def wait_for_event(  # noqa: PLR0913 - keywords
+        self,
+        step_id: str,
+        *,
+        event: str,
+        timeout: Duration,
+        match: str | Mapping[str, object] | None = None,
+        if_exp: str | None = None,
+        model: type[Any] | None = None,
+    ) -> Event[Any] | None:
+        """Goes on with the first event that matches, or with None after `timeout`."""
+        return self._runner.call(self._wait(step_id, event, timeout, match, if_exp, model))  # type: ignore[no-any-return]
+
+    @overload
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[T],
+        data: Mapping[str, Any] | None = ...,
+        timeout: Duration | None = ...,
+    ) -> T: ...
+    @overload
+    def invoke(
+        self, step_id: str, *, function: str, data: Mapping[str, Any] | None = ..., timeout: Duration | None = ...
+    ) -> Any: ...
+    def invoke(
+        self,
+        step_id: str,
+        *,
+        function: Function[Any] | str,
+        data: Mapping[str, Any] | None = None,
+        timeout: Duration | None = None,
+    ) -> Any:
+        """Runs another function of this app in a run of its own and goes on with its output."""
+        return self._runner.call(self._invoke(step_id, function, data, timeout))
+
+    def send_event(self, step_id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
+        """Puts events on the bus and returns their ids in order."""
+        return self._runner.call(self._send(step_id, events))  # type: ignore[no-any-return]

@@ -1,0 +1,247 @@
+"""The testing kit: whole apps in one process, with events and timers, on a virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from stepbridge.app import App
+from stepbridge.core.durations import parse_duration
+from stepbridge.core.envelope import META
+from stepbridge.core.ids import digest
+from stepbridge.core.instants import to_ms
+from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.limits import INVOCATION
+from stepbridge.core.records import Head
+from stepbridge.core.steps import Draft
+from stepbridge.engine.advance import Invocation
+from stepbridge.engine.engine import Engine
+from stepbridge.engine.publish import entries_of
+from stepbridge.engine.reader import Reader
+from stepbridge.engine.rule import wants
+from stepbridge.engine.store import Store
+from stepbridge.engine.tracking import RunLoop
+from stepbridge.engine.workers import Workers
+from stepbridge.errors import ConfigError
+from stepbridge.events import Event, drafts_of
+from stepbridge.memory.clock import VirtualClock
+from stepbridge.memory.dice import Dice
+from stepbridge.memory.requests import Requests
+from stepbridge.memory.world import Stack, World
+from stepbridge.ports import Entry
+from stepbridge.views import RunView, Steps, StepView
+
+__all__ = ["RunView", "Simulation", "StepView", "Steps"]
+
+T = TypeVar("T")
+_START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+@dataclass(slots=True)
+class _Site:
+    """One app and its resources."""
+
+    app: App
+    stack: Stack
+    store: Store
+    """What a warm process keeps: which signatures it has put."""
+    reader: Reader
+
+
+class Simulation:
+    """Runs apps with their events and timers on a virtual clock; use it as a context manager.
+
+    Args:
+        apps: One or several; they share a bus.
+        backend: `"memory"`.
+        start: What the clock says first; 2025-01-01T00:00Z where it is left out.
+        seed: The backend delivers at its worst: duplicates, other orders, late timers; the same for
+            the same seed.
+    """
+
+    def __init__(
+        self, *apps: App, backend: str = "memory", start: datetime | None = None, seed: int | None = None
+    ) -> None:
+        if not apps:
+            message = "Simulation needs an app. Mend: Simulation(app)."
+            raise ConfigError(message)
+        if backend != "memory":
+            message = f"backend={backend!r}. Mend: 'memory'."
+            raise ConfigError(message)
+        self._clock = VirtualClock(_START if start is None else start.astimezone(UTC))
+        self._dice = None if seed is None else Dice(seed)
+        self._world = World(clock=self._clock, dice=self._dice)
+        self._sites = [self._site(app) for app in apps]
+        self._workers = Workers(blocking=False)
+        self._loop = RunLoop()
+        self._sent = 0
+        self._invocations = 0
+
+    def _site(self, app: App) -> _Site:
+        stack = self._world.stack(app.id, lambda entry: wants(app, entry.name))
+        return _Site(app, stack, Store(stack.ports.table), Reader(stack.ports))
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends threads and loop; what has been read stays good."""
+        self._workers.close()
+        self._loop.close()
+
+    # -- events and time ---------------------------------------------------------------------------
+    @property
+    def now(self) -> datetime:
+        """The virtual clock, aware UTC."""
+        return self._clock.now()
+
+    def send(
+        self,
+        name_or_event: str | Event[Any] | Mapping[str, Any],
+        data: Mapping[str, Any] | None = None,
+        *,
+        id: str | None = None,  # noqa: A002 - the event's own word
+        ts: int | datetime | None = None,
+    ) -> str:
+        """Puts an event on the bus, and runs all that can run now.
+
+        Args:
+            name_or_event: A name, or a whole event.
+            data: Its data, beside a name.
+            id: Its id; made up where it is left out.
+            ts: Its time, in milliseconds or as an aware datetime; now where it is left out.
+
+        Returns:
+            The event's id.
+        """
+        event = {"name": name_or_event, "data": data or {}} if isinstance(name_or_event, str) else name_or_event
+        (draft,) = drafts_of(event, what="send")
+        self._sent += 1
+        event_id = id or draft.id or digest("simulated", str(self._sent))
+        ts_ms = to_ms(ts) if isinstance(ts, datetime) else ts or draft.ts or to_ms(self.now)
+        stamped = Draft(name=draft.name, data=draft.data, id=event_id, ts=ts_ms, source=draft.source or "test")
+        self._world.bus.put(entries_of([stamped], [event_id], ts_ms, "test"))
+        self._run(self._deliver())
+        return event_id
+
+    def advance(self, duration: str | float | timedelta) -> None:
+        """Time passes; every timer fires in order, and all that it wakes runs."""
+        self.advance_to(self.now + parse_duration(duration, what="advance"))
+
+    def advance_to(self, instant: datetime) -> None:
+        """Time passes up to an aware datetime."""
+        target = instant.astimezone(UTC)
+        self._run(self._deliver())
+        while (at := self._world.next_at()) is not None and at <= target:
+            self._clock.move_to(max(at, self.now))
+            self._run(self._deliver())
+        self._clock.move_to(max(target, self.now))
+
+    def run_until_idle(self) -> None:
+        """Jumps from timer to timer until nothing is pending."""
+        self._run(self._deliver())
+        while (at := self._world.next_at()) is not None:
+            self._clock.move_to(max(at, self.now))
+            self._run(self._deliver())
+
+    async def _deliver(self) -> None:
+        """Delivers what is there now, a message at a time, until nothing is left."""
+        moved = True
+        while moved:
+            moved = self._world.fire_due() > 0
+            for site in self._sites:
+                moved |= await self._deliver_one(site)
+
+    async def _deliver_one(self, site: _Site) -> bool:
+        messages = site.stack.queue.receive(1)
+        if not messages:
+            return False
+        self._invocations += 1
+        site.stack.requests["Invoke"] += 1
+        engine = Engine(site.app, site.stack.ports, self._workers, site.store)
+        invocation = Invocation(id=f"i{self._invocations}", deadline=self.now + INVOCATION)
+        bounced = await engine.handle_all(messages, invocation=invocation)
+        site.stack.queue.acknowledge([message for message in messages if message not in bounced])
+        return True
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return self._loop.run_until_complete(work)
+        return self._run_beside(work)
+
+    def _run_beside(self, work: Coroutine[Any, Any, T]) -> T:
+        """In a thread, because the caller's own loop is running."""
+        results: list[T] = []
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                results.append(self._loop.run_until_complete(work))
+            except BaseException as error:  # noqa: BLE001 - raised again in the caller
+                errors.append(error)
+
+        thread = threading.Thread(target=run, name="stepbridge-simulation")
+        thread.start()
+        thread.join()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    # -- what came of it ---------------------------------------------------------------------------
+    def run(self, function_id: str | None = None, run_id: str | None = None) -> RunView:
+        """The run of this id, or the latest run of this function, or the latest of all.
+
+        Raises:
+            LookupError: There is none.
+        """
+        found = [run for run in self.runs(function_id) if run_id in {None, run.run_id}]
+        if not found:
+            known = ", ".join(sorted({run.function_id for run in self.runs()})) or "none"
+            message = f"no run of function {function_id!r} (run id {run_id!r}); there are runs of: {known}"
+            raise LookupError(message)
+        return found[-1]
+
+    def runs(self, function_id: str | None = None) -> list[RunView]:
+        """All runs, or all of a function, oldest first."""
+        views: list[tuple[datetime, int, RunView]] = []
+        for site in self._sites:
+            for index, head in enumerate(_heads(site.stack)):
+                if function_id in {None, head.function_id} and head.function_id:
+                    views.append((head.created_at, index, site.reader.view(head)))
+        return [view for _, _, view in sorted(views, key=lambda row: row[:2])]
+
+    @property
+    def events(self) -> list[Event[Any]]:
+        """All that was put on the bus, in order, system events included."""
+        return [_event(entry, at) for at, entry in self._world.bus.log]
+
+    @property
+    def requests(self) -> Requests:
+        """What was asked of the backend so far, by operation, with write and read units."""
+        total = Requests()
+        for site in self._sites:
+            total.merge(site.stack.requests)
+        return total
+
+
+def _heads(stack: Stack) -> list[Head]:
+    return [head_of(item) for item in stack.table.items() if item["sk"] == HEAD_SK]
+
+
+def _event(entry: Entry, at: datetime) -> Event[Any]:
+    data = json.loads(entry.detail)
+    meta = data.pop(META, {})
+    return Event[Any].model_construct(
+        name=entry.name, data=data, id=meta.get("id", ""), ts=meta.get("ts", to_ms(at)), source=entry.source
+    )

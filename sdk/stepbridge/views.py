@@ -1,0 +1,98 @@
+"""Runs as people see them: snapshots, good after the run has moved on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from stepbridge.events import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepView:
+    """One step of a run.
+
+    Attributes:
+        step_id: The step's id; `occurrence` counts its repetitions from 0.
+        kind: `run`, `sleep`, `wait_for_event`, `invoke` or `send_event`.
+        status: `COMPLETED`, `FAILED`, `RETRYING` (to be tried again), `SLEEPING` or `WAITING`.
+        output: The JSON value; None where there is none.
+        error: `{"name", "message", "stack"}` of the last failed attempt, or None.
+        attempts: How many attempts were made.
+        started_at: When the last attempt began, or the wait was armed.
+        ended_at: When it ended; None while it goes on.
+        due_at: Until when a sleep, a retry or a wait lasts; None where that is not known.
+    """
+
+    step_id: str
+    occurrence: int
+    kind: str
+    status: str
+    output: Any
+    error: dict[str, str] | None
+    attempts: int
+    started_at: datetime | None
+    ended_at: datetime | None
+    due_at: datetime | None = None
+
+
+class Steps(Mapping[str | tuple[str, int], StepView]):
+    """Steps in the order of their completion, then those that go on; by id, or by id and occurrence."""
+
+    def __init__(self, steps: list[StepView]) -> None:
+        self._steps = {(step.step_id, step.occurrence): step for step in steps}
+
+    def __getitem__(self, key: str | tuple[str, int]) -> StepView:
+        """`steps["id"]` is the first occurrence, `steps["id", 1]` the second."""
+        return self._steps[key if isinstance(key, tuple) else (key, 0)]
+
+    def __contains__(self, key: object) -> bool:
+        """Whether the step is there."""
+        return (key if isinstance(key, tuple) else (key, 0)) in self._steps
+
+    def __iter__(self) -> Iterator[str | tuple[str, int]]:
+        """Ids in order; repetitions as (id, occurrence)."""
+        return (step_id if occurrence == 0 else (step_id, occurrence) for step_id, occurrence in self._steps)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._steps)
+
+    def __repr__(self) -> str:
+        """The ids and statuses."""
+        return f"Steps({', '.join(f'{key!r}: {step.status}' for key, step in self.items())})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunView:
+    """One run.
+
+    Attributes:
+        run_id: The run's id.
+        function_id: Of its function.
+        status: `QUEUED`, `RUNNING`, `SLEEPING`, `PARKED`, `COMPLETED`, `FAILED` or `CANCELLED`.
+        output: The JSON value; None where there is none.
+        error: `{"name", "message", "stack"}` of what failed, parked or last failed the run, or None.
+        event: The event that started it.
+        attempt: Of the body, from 0.
+        steps: See `Steps`.
+        created_at: When its event was taken in.
+        started_at: When it was first executed; None: not yet.
+        ended_at: None while it goes on.
+        parent_id: The run that invoked it, or None.
+    """
+
+    run_id: str
+    function_id: str
+    status: str
+    output: Any
+    error: dict[str, str] | None
+    event: Event[Any]
+    attempt: int
+    steps: Steps
+    created_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    parent_id: str | None = None
