@@ -22,7 +22,7 @@ class Table(Protocol):
         """The item, or None."""
 
     def put(self, item: Item, when: Condition = ALWAYS) -> Item | None:
-        """None once written; the item that stands where `when` refused."""
+        """None once written; where `when` refused, the item that stands (empty: there is none)."""
 
     def update(self, key: Key, change: Change, when: Condition = ALWAYS) -> Updated:
         """Changes the item, making it if there is none; the item after, or the one that refused."""

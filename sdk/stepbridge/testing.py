@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,6 +25,7 @@ from stepbridge.engine.engine import Engine
 from stepbridge.engine.publish import entries_of
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants
+from stepbridge.engine.session import Stub
 from stepbridge.engine.store import Store
 from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
@@ -34,7 +35,7 @@ from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.dice import Dice
 from stepbridge.memory.requests import Requests
 from stepbridge.memory.world import Stack, World
-from stepbridge.ports import Entry
+from stepbridge.ports import Entry, Message, Ports
 from stepbridge.views import RunView, Steps, StepView
 
 __all__ = ["RunView", "Simulation", "StepView", "Steps"]
@@ -49,6 +50,7 @@ class _Site:
 
     app: App
     stack: Stack
+    ports: Ports
     store: Store
     """What a warm process keeps: which signatures it has put."""
     reader: Reader
@@ -80,12 +82,17 @@ class Simulation:
         self._sites = [self._site(app) for app in apps]
         self._workers = Workers(blocking=False)
         self._loop = RunLoop()
+        self._stubs: dict[tuple[str | None, str], Stub] = {}
         self._sent = 0
         self._invocations = 0
 
     def _site(self, app: App) -> _Site:
         stack = self._world.stack(app.id, lambda entry: wants(app, entry.name))
-        return _Site(app, stack, Store(stack.ports.table), Reader(stack.ports))
+        unseen = Requests()
+        readable = replace(
+            stack.ports, table=stack.table.counted_by(unseen), blobs=stack.blobs.counted_by(unseen)
+        )
+        return _Site(app, stack, stack.ports, Store(stack.ports.table), Reader(readable))
 
     def __enter__(self) -> Self:
         """Itself."""
@@ -153,6 +160,16 @@ class Simulation:
             self._clock.move_to(max(at, self.now))
             self._run(self._deliver())
 
+    def stub(self, step_id: str, value_or_exception: object, function_id: str | None = None) -> None:
+        """From now on the step comes to this value, or raises this exception, instead of being carried out.
+
+        For a wait the value is an `Event`, the event's data, or None for a timeout.
+        """
+        self._stubs[function_id, step_id] = Stub(value_or_exception)
+
+    def _stub_of(self, function_id: str, step_id: str) -> Stub | None:
+        return self._stubs.get((function_id, step_id)) or self._stubs.get((None, step_id))
+
     async def _deliver(self) -> None:
         """Delivers what is there now, a message at a time, until nothing is left."""
         moved = True
@@ -166,12 +183,16 @@ class Simulation:
         if not messages:
             return False
         self._invocations += 1
-        site.stack.requests["Invoke"] += 1
-        engine = Engine(site.app, site.stack.ports, self._workers, site.store)
+        site.stack.requests.count("Invoke")
+        await self._invoke(site, messages)
+        return True
+
+    async def _invoke(self, site: _Site, messages: list[Message]) -> None:
+        """One invocation: an engine of its own, so that nothing survives but what was recorded."""
+        engine = Engine(site.app, site.ports, self._workers, site.store, self._stub_of)
         invocation = Invocation(id=f"i{self._invocations}", deadline=self.now + INVOCATION)
         bounced = await engine.handle_all(messages, invocation=invocation)
         site.stack.queue.acknowledge([message for message in messages if message not in bounced])
-        return True
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         try:

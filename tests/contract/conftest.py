@@ -19,14 +19,6 @@ BACKENDS: dict[str, Callable[[], AbstractContextManager[Backend]]] = {
 
 GAPS = [
     (
-        r"\[moto-Below\(name='st', value=2\)-.*'st'",
-        pytest.mark.xfail(raises=TypeError, reason="moto 5.2.5 compares text with a number; DynamoDB says no"),
-    ),
-    (
-        r"test_an_update_may_change_nothing\[moto\]",
-        pytest.mark.xfail(raises=AttributeError, reason="moto 5.2.5 wants an UpdateExpression; DynamoDB does not"),
-    ),
-    (
         r"test_a_schedule_sends_its_message_within_the_minute\[moto\]",
         pytest.mark.xfail(
             strict=False,

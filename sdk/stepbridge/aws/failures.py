@@ -17,7 +17,6 @@ from typing import Final
 
 from botocore import exceptions as raised
 from botocore.exceptions import ClientError
-from botocore.parsers import ResponseParserError
 
 
 class Unavailable(Exception):  # noqa: N818 - it says what AWS is, and passes
@@ -140,7 +139,6 @@ _UNREACHABLE: Final = (
     raised.HTTPClientError,
     raised.IncompleteReadError,
     raised.MetadataRetrievalError,
-    ResponseParserError,
 )
 _NO_ACCOUNT: Final = (
     raised.InvalidRegionError,

@@ -103,11 +103,9 @@ def decode(serialized: bytes) -> Node:
     raise ValueError("the CEL library's serialised form is not the one known (cel-expr-python 0.1)")
 
 
-def children(node: Node) -> tuple[Node, ...]:
-    """The nodes directly below."""
+def _below(node: Node) -> tuple[Node, ...]:
+    """The nodes directly below one that `chain` stops at."""
     match node:
-        case Select(of, _) | Has(of, _):
-            return (of,)
         case Call(_, nodes, _) | ListOf(nodes):
             return nodes
         case MapOf(entries):
@@ -138,7 +136,7 @@ def reads(node: Node, variable: str) -> Iterator[tuple[str | int, ...]]:
     base, keys = chain(Select(node.of, node.field) if isinstance(node, Has) else node)
     if base == Ident(variable):
         yield keys
-    for child in children(base):
+    for child in _below(base):
         yield from reads(child, variable)
 
 

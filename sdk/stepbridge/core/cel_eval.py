@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from stepbridge.core.cel_ast import (
     ACCUMULATOR,
@@ -104,6 +104,8 @@ class Evaluator:
                 return self._fold(node, scope)
             case Call():
                 return self._call(node, scope)
+            case _:
+                assert_never(node)
 
     def _same(self, a: object, b: object) -> bool:
         """Equality: numbers by value, nothing coerced, lists and maps deep, to any depth."""

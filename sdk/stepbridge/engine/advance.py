@@ -22,8 +22,8 @@ from stepbridge.core.limits import (
     SEEN_INLINE,
     TIMEOUT_DELAY_MAX,
 )
-from stepbridge.core.messages import Go, Resume, Start, message_text
-from stepbridge.core.records import ArmedWait, Blob, Failure, Head, Kind, Status, Timer
+from stepbridge.core.messages import Cancel, Go, Resume, Start, message_text
+from stepbridge.core.records import ArmedChild, ArmedWait, Blob, Failure, Head, Status, Timer
 from stepbridge.core.steps import InvokeStep, WaitStep
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.async_replay import AsyncReplay
@@ -40,7 +40,7 @@ from stepbridge.engine.outcome import (
     Suspended,
 )
 from stepbridge.engine.payloads import Payloads
-from stepbridge.engine.session import Session, event_for
+from stepbridge.engine.session import INVOKE_TIMEOUT, Session, Stubs, event_for
 from stepbridge.engine.store import Claimed, Past, Refused, Store
 from stepbridge.engine.sync_replay import SyncReplay
 from stepbridge.engine.workers import Workers
@@ -79,7 +79,7 @@ class Advance:
     """The use case that moves runs on."""
 
     def __init__(  # noqa: PLR0913 - made in one place
-        self, app: App, ports: Ports, store: Store, payloads: Payloads, finish: Finish, workers: Workers
+        self, app: App, ports: Ports, store: Store, payloads: Payloads, finish: Finish, workers: Workers, stubs: Stubs
     ) -> None:
         self._app = app
         self._ports = ports
@@ -87,6 +87,7 @@ class Advance:
         self._payloads = payloads
         self._finish = finish
         self._workers = workers
+        self._stubs = stubs
 
     async def advance(self, work: Start | Go | Resume, invocation: Invocation) -> Answer:
         """Claims the run and moves it as far as it goes."""
@@ -190,6 +191,7 @@ class Advance:
             store=self._store,
             payloads=self._payloads,
             ports=self._ports,
+            stubs=self._stubs,
         )
 
     async def _replay(self, session: Session, invocation: Invocation) -> Outcome:
@@ -205,7 +207,8 @@ class Advance:
     def _settle(self, head: Head, past: Past, session: Session | None, outcome: Outcome) -> Answer:
         now = self._ports.clock.now()
         if session is not None:
-            head = replace(head, armed=tuple(session.new_armed), seen=tuple(session.unlisted))
+            head = replace(head, seen=tuple(session.unlisted))
+            self._cancel_late_children(session)
         match outcome:
             case Completed(output):
                 kept = self._payloads.keep(output, head.run_id)
@@ -235,7 +238,7 @@ class Advance:
 
     def _end(self, head: Head, session: Session | None) -> Answer:
         if session is not None:
-            head = replace(head, armed=tuple(one for key, one in session.armed.items() if key not in session.resolved))
+            head = replace(head, armed=tuple(session.unresolved()))
         standing = self._store.end(head)
         if standing is not None and not standing.status.is_terminal:
             return Bounce(standing.lease_until)
@@ -247,11 +250,11 @@ class Advance:
     def _suspend(self, head: Head, session: Session | None = None, outcome: Outcome | None = None) -> Answer:
         """Triggers are durable by now; then the head; then what is resolved is deleted."""
         if session is not None:
-            unresolved = tuple(one for one in head.armed if one.step_key not in session.resolved)
             if len(head.seen) > SEEN_INLINE:
                 session.list_outside_results()
                 head = replace(head, seen=())
-            head = replace(head, armed=unresolved)
+            waiting = session.unresolved()
+            head = replace(head, armed=tuple(armed for armed in session.inline_armed if armed in waiting))
         now_ms = to_ms(self._ports.clock.now())
         needed = {to_ms(call.due_at) for call in session.pending.values() if call.due_at} if session else set()
         settled = session is not None and isinstance(outcome, Suspended)  # only then is all that is pending known
@@ -308,15 +311,22 @@ class Advance:
             self._ports.queue.send([Outgoing(body=body, delay=max(due - now, timedelta(0)))])
         return replace(head, timers=(*head.timers, Timer(due_ms=due_ms, scheduled=scheduled)))
 
+    def _cancel_late_children(self, session: Session) -> None:
+        """Children whose invoke has timed out; before the head forgets them."""
+        cancels = [
+            Cancel(run_id=armed.run_id, reason="the step that invoked it has timed out")
+            for armed, register in session.newly_resolved()
+            if isinstance(armed, ArmedChild) and register.failure is not None and register.failure.name == INVOKE_TIMEOUT
+        ]
+        if cancels:
+            self._ports.queue.send([Outgoing(body=message_text(cancel)) for cancel in cancels])
+
     def _delete_resolved(self, head: Head, session: Session) -> None:
-        """Takes resolved waits out of the index, last of all; those that an event found are its message's."""
-        for key in session.fresh:
-            register, armed = session.resolved.get(key), session.armed.get(key)
-            if not isinstance(armed, ArmedWait) or register is None or register.kind is not Kind.WAIT:
-                continue
-            if register.event_id is None or len(armed.places) > 1:
+        """Takes resolved waits out of the index, last of all; one that an event found is its message's to delete."""
+        for armed, register in session.newly_resolved():
+            if isinstance(armed, ArmedWait) and (register.event_id is None or len(armed.places) > 1):
                 for place in armed.places:
-                    self._store.delete_wait(place, head.run_id, key)
+                    self._store.delete_wait(place, head.run_id, armed.step_key)
 
 
 def _birth(work: Start) -> Head:

@@ -18,6 +18,7 @@ from stepbridge.engine.advance import Acknowledge, Advance, Answer, Bounce, Invo
 from stepbridge.engine.finish import Finish
 from stepbridge.engine.ingest import Ingest
 from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.session import Stubs, no_stubs
 from stepbridge.engine.store import Store
 from stepbridge.engine.workers import Workers
 from stepbridge.ports import Message, Outgoing, Ports
@@ -28,13 +29,15 @@ _LOG = logging.getLogger("stepbridge")
 class Engine:
     """One app over one world. Keeps nothing between messages but what speeds them up."""
 
-    def __init__(self, app: App, ports: Ports, workers: Workers, store: Store | None = None) -> None:
+    def __init__(
+        self, app: App, ports: Ports, workers: Workers, store: Store | None = None, stubs: Stubs = no_stubs
+    ) -> None:
         self._ports = ports
         self._workers = workers
         self._store = store or Store(ports.table)
         self._payloads = Payloads(ports.blobs)
         self._finish = Finish(app, ports, self._store, self._payloads)
-        self._advance = Advance(app, ports, self._store, self._payloads, self._finish, workers)
+        self._advance = Advance(app, ports, self._store, self._payloads, self._finish, workers, stubs)
         self._ingest = Ingest(app, ports, self._store, self._payloads, self._advance, workers)
 
     async def handle_all(self, messages: Sequence[Message], *, invocation: Invocation) -> list[Message]:

@@ -19,7 +19,7 @@ from stepbridge.core.history import History, history_of
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import SEEN_INLINE
 from stepbridge.core.matching import want_event
-from stepbridge.core.messages import Cancel, Start, message_text
+from stepbridge.core.messages import Start, message_text
 from stepbridge.core.records import (
     Armed,
     ArmedChild,
@@ -49,6 +49,7 @@ from stepbridge.step import CURRENT, CurrentStep
 
 _LOG = logging.getLogger("stepbridge")
 INVOKED = "stepbridge/function.invoked"
+INVOKE_TIMEOUT = "InvokeTimeoutError"
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +73,28 @@ class Result:
     register: Register
 
 
+@dataclass(frozen=True, slots=True)
+class Stub:
+    """What a test says a step comes to: a value, or an exception that it raises."""
+
+    outcome: object
+
+    def play(self) -> object:
+        """The value; raises where it is an exception."""
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+Stubs = Callable[[str, str], Stub | None]
+"""The stub of a function's step, by their ids."""
+
+
+def no_stubs(function_id: str, step_id: str) -> Stub | None:  # noqa: ARG001 - a `Stubs`
+    """Every step is carried out for real."""
+    return None
+
+
 class Session:
     """What one invocation knows of a run, and what it writes."""
 
@@ -87,6 +110,7 @@ class Session:
         store: Store,
         payloads: Payloads,
         ports: Ports,
+        stubs: Stubs,
     ) -> None:
         self.function = function
         self.head = head
@@ -100,13 +124,15 @@ class Session:
         self.history: History = history_of(past.registers, head.seen, ports.clock.now())
         self.unlisted = list(self.history.unlisted)
         self.armed: dict[str, Armed] = {one.step_key: one for one in (*past.armed, *head.armed)}
-        self.new_armed: list[Armed] = list(head.armed)
-        self.resolved: dict[str, Register] = {key: self.history.ranked[key][1] for key in self.unlisted}
-        self.fresh = set(self.history.unlisted) - set(head.seen)
+        self.inline_armed: list[Armed] = list(head.armed)
+        """What the head itself will list: what it listed, and what this invocation arms."""
+        self._from_outside: dict[str, Register] = {}
+        self._fresh = set(self.history.unlisted) - set(head.seen)
         self._known = known_functions
         self._store = store
         self._payloads = payloads
         self._ports = ports
+        self._stubs = stubs
         self._counts: dict[str, int] = {}
         self._lines: dict[str, tuple[str, int] | None] = {}
         self._rank = self.history.next_rank
@@ -244,6 +270,8 @@ class Session:
     def body(self, call: Call) -> Callable[[], Any]:
         """The function that the step runs."""
         step = call.step
+        if (stub := self._stubs(self.function.id, step.step_id)) is not None:
+            return stub.play
         if isinstance(step, SendStep):
             return lambda: self._send(call, step)
         assert isinstance(step, RunStep)  # noqa: S101 - only these two have bodies
@@ -341,14 +369,16 @@ class Session:
         """A result that arose outside while the run was executing; the next record lists it."""
         with self._lock:
             self.unlisted.append(register.key)
-            self.resolved[register.key] = register
-            self.fresh.add(register.key)
+            self._from_outside[register.key] = register
+            self._fresh.add(register.key)
             return Result(self._next_rank(), self._loaded(register))
 
     # -- arming ------------------------------------------------------------------------------------
     def arm(self, call: Call) -> Result | None:
         """Makes durable what a call waits for. A result: there is nothing to wait for."""
         self.note_live()
+        if (stub := self._stubs(self.function.id, call.step.step_id)) is not None:
+            return self._record_stub(call, stub)
         match call.step:
             case SleepStep():
                 return self._arm_sleep(call, call.step)
@@ -360,6 +390,19 @@ class Session:
                 raise AssertionError(call.step)
             case _:
                 assert_never(call.step)
+
+    def _record_stub(self, call: Call, stub: Stub) -> Result | None:
+        """The step comes at once to what a test has said."""
+        register = self._register(call, Mark.OK, self.now())
+        try:
+            value = stub.play()
+        except Exception as error:  # noqa: BLE001 - whatever the test wants raised
+            return self._record(call, replace(register, mark=Mark.ERROR, failure=failure_of(error)))
+        if isinstance(call.step, WaitStep):
+            value = None if value is None else _event_row(value, call.step.event, to_ms(self.now()))
+        hint = call.step.hint if isinstance(call.step, InvokeStep) else codec.PLAIN
+        text = codec.encode(value, hint, what=f"the stub of step {call.step.step_id!r}")
+        return self._record(call, replace(register, value=text), text)
 
     def _arm_sleep(self, call: Call, step: SleepStep) -> Result | None:
         now = self.now()
@@ -457,7 +500,7 @@ class Session:
     def _add_armed(self, armed: Armed) -> None:
         with self._lock:
             self.armed[armed.step_key] = armed
-            self.new_armed.append(armed)
+            self.inline_armed.append(armed)
 
     # -- waiting -----------------------------------------------------------------------------------
     def resume_waiting(self, call: Call) -> bool:
@@ -483,16 +526,26 @@ class Session:
                 register = self._register(call, Mark.OK, now, value="null")
             case InvokeStep():
                 message = f"{call.step.function_id!r} did not end within {call.step.timeout}"
-                failure = Failure(name="InvokeTimeoutError", message=message)
+                failure = Failure(name=INVOKE_TIMEOUT, message=message)
                 register = self._register(call, Mark.ERROR, now, failure=failure)
             case _:
                 raise AssertionError(call.step)
         stored = self._store.put_register(self.run_id, register)
-        child = self.armed.get(call.key)
-        if isinstance(child, ArmedChild) and stored is register:
-            cancel = Cancel(run_id=child.run_id, reason="the invoking step has timed out")
-            self._ports.queue.send([Outgoing(body=message_text(cancel))])
         return self.from_outside(stored)
+
+    def unresolved(self) -> list[Armed]:
+        """What is armed and still waited for."""
+        return [armed for key, armed in self.armed.items() if self._register_of(key) is None]
+
+    def newly_resolved(self) -> list[tuple[Armed, Register]]:
+        """What is armed and waited for no more, and may not have been removed yet."""
+        inline = {armed.step_key for armed in self.inline_armed}
+        pairs = ((armed, self._register_of(key)) for key, armed in self.armed.items() if key in inline | self._fresh)
+        return [(armed, register) for armed, register in pairs if register is not None]
+
+    def _register_of(self, key: str) -> Register | None:
+        hit = self.history.ranked.get(key)
+        return self._from_outside.get(key) if hit is None else hit[1]
 
     # -- the end of the invocation -----------------------------------------------------------------
     def list_outside_results(self) -> None:
@@ -540,6 +593,13 @@ def event_for(row: Mapping[str, Any], model: Any) -> Event[Any]:
     return Event[Any].model_construct(
         name=row["name"], data=data, id=row["id"], ts=row["ts"], source=row["source"]
     )
+
+
+def _event_row(value: Any, name: str, now_ms: int) -> dict[str, Any]:
+    if isinstance(value, Event):
+        value = value.model_dump(mode="json")
+    row = value if {"name", "data"} <= set(value) else {"name": name, "data": value}
+    return {"id": "", "source": "stub", **row, "ts": row.get("ts") or now_ms}
 
 
 class _Silent(logging.LoggerAdapter[logging.Logger]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from threading import Lock
 
 from stepbridge.memory.requests import Requests
@@ -14,6 +15,12 @@ class MemoryBlobs:
         self._requests = requests
         self._values: dict[str, bytes] = {}
         self._lock = Lock()
+
+    def counted_by(self, requests: Requests) -> MemoryBlobs:
+        """The same values, for a reader whose requests are counted apart."""
+        twin = copy(self)
+        twin._requests = requests
+        return twin
 
     def put(self, key: str, data: bytes) -> None:
         """Writes the value; one that stands already under the key is kept."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
+from copy import copy
 from itertools import islice
 from threading import Lock
 from typing import Final
@@ -63,6 +64,12 @@ class MemoryTable:
         self._index: dict[str, list[tuple[str, ...]]] = {}
         """By `gp`: (gs, pk, sk), sorted."""
         self._lock = Lock()
+
+    def counted_by(self, requests: Requests) -> MemoryTable:
+        """The same items, for a reader whose requests are counted apart."""
+        twin = copy(self)
+        twin._requests = requests
+        return twin
 
     def get(self, key: Key) -> Item | None:
         """The item, or None."""

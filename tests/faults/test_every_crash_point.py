@@ -1,0 +1,54 @@
+"""Cut before and after every request that the engine makes: the end is the same as undisturbed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.faults.crash import CrashingSimulation, Knife
+from tests.faults.programs import EFFECTS, PROGRAMS, Program
+
+
+@dataclass(frozen=True)
+class End:
+    """What must not depend on crashes."""
+
+    runs: tuple[Any, ...]
+    sent: frozenset[tuple[str, str]]
+    leftovers: tuple[str, ...]
+
+
+def run_through(program: Program, knife: Knife) -> tuple[End, dict[str, int]]:
+    """Drives the program to its end under the knife."""
+    EFFECTS.clear()
+    with CrashingSimulation(program.app, knife=knife) as sim:
+        program.script(sim)
+        runs = sorted(
+            (run.function_id, run.run_id, run.status, repr(run.output), repr(run.error and run.error["name"]), steps(run))
+            for run in sim.runs()
+        )
+        sent = frozenset((one.name, one.id) for one in sim.events)
+        return End(tuple(runs), sent, tuple(sim.leftovers())), dict(EFFECTS)
+
+
+def steps(run: Any) -> tuple[Any, ...]:
+    """The steps' outcomes, whatever their times and attempts."""
+    return tuple(sorted((str(key), step.status, repr(step.output)) for key, step in run.steps.items()))
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_any_one_crash_changes_nothing_but_repeated_effects(program: Program) -> None:
+    """Same runs, outputs, steps and sent ids; each effect once or twice; nothing left behind."""
+    calm = Knife()
+    want, effects = run_through(program, calm)
+    assert want.leftovers == ()
+    wrong = []
+    for point in range(2 * calm.requests):
+        got, again = run_through(program, Knife(frozenset({point})))
+        most = {name: count + 1 for name, count in effects.items()}
+        fair = again.keys() == effects.keys() and all(effects[n] <= again[n] <= most[n] for n in again)
+        wrong += [(point, calm.trace[point // 2], got, again)] if got != want or not fair else []
+    print(f"{program}: {2 * calm.requests} points")
+    assert wrong == []

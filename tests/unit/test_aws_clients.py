@@ -1,0 +1,84 @@
+"""Clients are made late, once, and fit for a Lambda; wiring makes nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, timedelta
+from threading import Barrier
+
+import pytest
+
+from stepbridge.aws.clients import Clients
+from stepbridge.aws.failures import Misconfigured
+from stepbridge.aws.wiring import SystemClock, ports
+from stepbridge.core.conditions import Key
+from stepbridge.core.limits import PORT_THREADS
+from tests.contract.aws_backend import settings
+
+
+def test_wiring_makes_no_client() -> None:
+    """The first call to a service makes its client, and no other."""
+    clients = Clients(region="eu-west-1")
+    world = ports(settings(), clients)
+    assert world.blocking
+    assert clients._made == {}
+    clients.sqs()
+    assert clients._made.keys() == {"sqs"}
+
+
+def test_threads_share_one_client() -> None:
+    """However many ask for it first."""
+    clients = Clients(region="eu-west-1")
+    barrier = Barrier(8)
+
+    def ask(_: int) -> object:
+        barrier.wait()
+        return clients.dynamodb()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ask, range(8)))) == 1
+
+
+def test_a_client_is_fit_for_a_lambda() -> None:
+    """Few tries, short waits, a connection for every thread."""
+    config = Clients(region="eu-west-1").dynamodb().meta.config
+    assert config.retries == {"mode": "standard", "total_max_attempts": 4}
+    assert (config.connect_timeout, config.read_timeout) == (2, 5)
+    assert config.max_pool_connections == PORT_THREADS
+    assert config.tcp_keepalive
+
+
+def test_settings_say_region_and_endpoint() -> None:
+    """Of an emulator, say."""
+    local = settings(region="eu-north-1", endpoint_url="http://127.0.0.1:4566")
+    meta = Clients.of(local).dynamodb().meta
+    assert (meta.region_name, meta.endpoint_url) == ("eu-north-1", "http://127.0.0.1:4566")
+
+
+def test_no_region_is_misconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first call, with the mend."""
+    for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    world = ports(settings(), Clients())
+    with pytest.raises(Misconfigured, match="Mend: give this process AWS credentials and a region"):
+        world.table.get(Key("a", "b"))
+
+
+def test_the_clock_is_utc_in_whole_milliseconds() -> None:
+    """As records keep it."""
+    now = SystemClock().now()
+    assert now.tzinfo is UTC
+    assert now.microsecond % 1000 == 0
+    assert SystemClock().now() - now < timedelta(seconds=5)
+
+
+def test_a_cold_start_loads_no_more_than_it_needs() -> None:
+    """botocore comes with the ports, boto3 and its company do not."""
+    code = f"import sys; sys.path = {sys.path}; import stepbridge.aws.wiring; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    loaded = set(done.stdout.split())
+    assert "botocore" in loaded
+    assert loaded.isdisjoint({"boto3", "s3transfer", "moto", "aws_lambda_powertools"})

@@ -1,0 +1,180 @@
+"""AWS's errors become ours: what passes is `Unavailable`, what must be mended is `Misconfigured`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from botocore import exceptions as raised
+from botocore.exceptions import ClientError
+
+from stepbridge.aws.clients import ATTEMPTS
+from stepbridge.aws.failures import Misconfigured, Resource, Unavailable
+from stepbridge.aws.table import DynamoTable
+from stepbridge.aws.wiring import ports
+from stepbridge.core.conditions import Change, Key
+from stepbridge.ports import Entry, Message, Outgoing, Ports
+from tests.contract.aws_backend import settings
+from tests.unit.aws_script import Answer, Script, error, ok, s3_error
+
+KEY = Key("R#1", "#")
+MESSAGE = Message(id="1", body="{}", receipt="r")
+LATER = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that botocore makes, without making them."""
+    made: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time.sleep", made.append)
+    return made
+
+
+def table(script: Script) -> DynamoTable:
+    """The table `shop` by script."""
+    return DynamoTable(script.clients.dynamodb, "shop")
+
+
+PASSING = [
+    error("ThrottlingException"),
+    error("ProvisionedThroughputExceededException"),
+    error("RequestLimitExceeded"),
+    error("InternalServerError", 500),
+    error("ServiceUnavailable", 503),
+    error("NobodyKnows", 502),
+    error("NobodyKnows", 429),
+    raised.ReadTimeoutError(endpoint_url="https://aws"),
+    raised.ConnectTimeoutError(endpoint_url="https://aws"),
+    raised.EndpointConnectionError(endpoint_url="https://aws"),
+    raised.ConnectionClosedError(endpoint_url="https://aws"),
+]
+
+
+@pytest.mark.parametrize("answer", PASSING, ids=repr)
+def test_what_passes_is_unavailable(answer: Answer) -> None:
+    """It names the table and the call; nobody has to mend anything."""
+    with pytest.raises(Unavailable, match=r"The DynamoDB table shop .*\(dynamodb:GetItem"):
+        table(Script(answer)).get(KEY)
+
+
+@pytest.mark.parametrize("answer", PASSING, ids=repr)
+def test_what_passes_is_tried_again_with_pauses(answer: Answer, pauses: list[float]) -> None:
+    """Four times in all, within seconds."""
+    script = Script(answer)
+    with pytest.raises(Unavailable):
+        table(script).get(KEY)
+    assert script.operations == ["GetItem"] * ATTEMPTS
+    assert len(pauses) == ATTEMPTS - 1
+    assert sum(pauses) < 8
+
+
+def test_what_has_passed_is_not_seen() -> None:
+    """Two faults, then the item."""
+    script = Script(
+        raised.ReadTimeoutError(endpoint_url="https://aws"),
+        error("ThrottlingException"),
+        ok(Item={"pk": {"S": "R#1"}, "n": {"N": "-12"}, "b": {"B": "AAE="}}),
+    )
+    assert table(script).get(KEY) == {"pk": "R#1", "n": -12, "b": b"\0\1"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            error("ResourceNotFoundException"),
+            r"The DynamoDB table shop does not exist .*Mend: deploy the stack, or correct STEPBRIDGE_TABLE",
+        ),
+        (
+            error("AccessDeniedException"),
+            r"The DynamoDB table shop refuses this role .*Mend: allow the role dynamodb:GetItem",
+        ),
+        (error("UnrecognizedClientException"), r"does not accept these credentials .*Mend: renew"),
+        (error("ExpiredTokenException"), r"does not accept these credentials .*Mend: renew"),
+    ],
+)
+def test_what_must_be_mended_is_misconfigured(answer: Answer, message: str) -> None:
+    """It names the resource, the cause in AWS's words, the permission and the mend; once is enough."""
+    script = Script(answer)
+    with pytest.raises(Misconfigured, match=message) as caught:
+        table(script).get(KEY)
+    assert "says AWS" in str(caught.value)
+    assert script.operations == ["GetItem"]
+
+
+def test_no_credentials_is_misconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent."""
+    script = Script(ok())
+    monkeypatch.setattr(script.clients._session, "get_credentials", lambda: None)
+    with pytest.raises(Misconfigured, match="Mend: give this process AWS credentials"):
+        table(script).get(KEY)
+    assert script.sent == []
+
+
+def test_an_error_of_our_own_making_stays_what_it_is() -> None:
+    """A request that AWS calls invalid is a fault of this package."""
+    with pytest.raises(ClientError, match="ValidationException"):
+        table(Script(error("ValidationException"))).get(KEY)
+
+
+CALLS: dict[str, tuple[str, Callable[[Ports], object]]] = {
+    "get": ("dynamodb:GetItem", lambda aws: aws.table.get(KEY)),
+    "put": ("dynamodb:PutItem", lambda aws: aws.table.put({"pk": "R#1", "sk": "#"})),
+    "update": ("dynamodb:UpdateItem", lambda aws: aws.table.update(KEY, Change(set={"a": 1}))),
+    "delete": ("dynamodb:DeleteItem", lambda aws: aws.table.delete(KEY)),
+    "query": ("dynamodb:Query", lambda aws: list(aws.table.query("R#1"))),
+    "list": ("dynamodb:Query", lambda aws: aws.table.query_index("f#1")),
+    "send one": ("sqs:SendMessage", lambda aws: aws.queue.send([Outgoing(body="{}")])),
+    "send two": ("sqs:SendMessage", lambda aws: aws.queue.send([Outgoing(body="{}")] * 2)),
+    "postpone": ("sqs:ChangeMessageVisibility", lambda aws: aws.queue.postpone(MESSAGE, timedelta(0))),
+    "bury": ("sqs:SendMessage", lambda aws: aws.queue.bury(MESSAGE, "why")),
+    "event": ("events:PutEvents", lambda aws: aws.bus.put([Entry(name="n", source="s", detail="{}")])),
+    "arm": ("scheduler:CreateSchedule", lambda aws: aws.timers.create("n", LATER, "{}")),
+    "disarm": ("scheduler:DeleteSchedule", lambda aws: aws.timers.delete("n")),
+}
+S3_CALLS: dict[str, tuple[str, Callable[[Ports], object]]] = {
+    "write": ("s3:PutObject", lambda aws: aws.blobs.put("k", b"")),
+    "read": ("s3:GetObject", lambda aws: aws.blobs.get("k")),
+}
+
+
+@pytest.mark.parametrize(("permission", "call"), CALLS.values(), ids=CALLS)
+def test_every_call_tells_its_permission(permission: str, call: Callable[[Ports], object]) -> None:
+    """And that a throttle passes."""
+    denied = Script(error("AccessDeniedException"))
+    with pytest.raises(Misconfigured, match=f"Mend: allow the role {permission}"):
+        call(ports(settings(), denied.clients))
+    throttled = Script(error("ThrottlingException"))
+    with pytest.raises(Unavailable, match=permission):
+        call(ports(settings(), throttled.clients))
+
+
+@pytest.mark.parametrize(("permission", "call"), S3_CALLS.values(), ids=S3_CALLS)
+def test_every_call_to_s3_tells_its_permission(permission: str, call: Callable[[Ports], object]) -> None:
+    """And that a throttle passes, and which bucket is missing."""
+    denied = Script(s3_error("AccessDenied", 403))
+    with pytest.raises(Misconfigured, match=f"bucket shop-blobs .*Mend: allow the role {permission}"):
+        call(ports(settings(), denied.clients))
+    throttled = Script(s3_error("SlowDown", 503))
+    with pytest.raises(Unavailable, match=permission):
+        call(ports(settings(), throttled.clients))
+    missing = Script(s3_error("NoSuchBucket", 404))
+    with pytest.raises(Misconfigured, match="does not exist .*STEPBRIDGE_BLOBS_BUCKET"):
+        call(ports(settings(), missing.clients))
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "expected"),
+    [
+        ("KMS.DisabledException", 400, Misconfigured),
+        ("KMS.ThrottlingException", 400, Unavailable),
+        ("ServiceQuotaExceededException", 402, Misconfigured),
+        ("ConflictException", 409, Unavailable),
+        ("InvalidParameterValue", 400, type(None)),
+    ],
+)
+def test_codes_are_sorted_by_who_must_act(code: str, status: int, expected: type) -> None:
+    """None: a fault of this package."""
+    resource = Resource("It", "STEPBRIDGE_IT")
+    assert type(resource.failure("s:Do", code, "", status=status)) is expected

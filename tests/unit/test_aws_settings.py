@@ -1,0 +1,94 @@
+"""Settings come from the environment, and say at once what is missing or wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from stepbridge.aws.settings import Settings
+from stepbridge.errors import ConfigError
+
+ENVIRONMENT = {
+    "STEPBRIDGE_TABLE": "shop",
+    "STEPBRIDGE_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/shop",
+    "STEPBRIDGE_QUEUE_ARN": "arn:aws:sqs:eu-west-1:123456789012:shop",
+    "STEPBRIDGE_DLQ_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/dead",
+    "STEPBRIDGE_DLQ_ARN": "arn:aws:sqs:eu-west-1:123456789012:dead",
+    "STEPBRIDGE_BUS_ARN": "arn:aws-cn:events:cn-north-1:123456789012:event-bus/shop",
+    "STEPBRIDGE_SCHEDULE_GROUP": "shop",
+    "STEPBRIDGE_SCHEDULER_ROLE_ARN": "arn:aws:iam::123456789012:role/path/shop+1",
+    "STEPBRIDGE_BLOBS_BUCKET": "shop-blobs",
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+OPTIONAL = {
+    "STEPBRIDGE_BLOBS_PREFIX": "shop/",
+    "STEPBRIDGE_REGION": "eu-north-1",
+    "STEPBRIDGE_ENDPOINT_URL": "http://127.0.0.1:4566",
+}
+
+
+def test_the_stacks_variables_are_the_settings() -> None:
+    """What is optional may be left out; the region is Lambda's own."""
+    assert Settings.from_environment(ENVIRONMENT) == Settings(
+        table="shop",
+        queue_url="https://sqs.eu-west-1.amazonaws.com/123456789012/shop",
+        queue_arn="arn:aws:sqs:eu-west-1:123456789012:shop",
+        dlq_url="https://sqs.eu-west-1.amazonaws.com/123456789012/dead",
+        dlq_arn="arn:aws:sqs:eu-west-1:123456789012:dead",
+        bus_arn="arn:aws-cn:events:cn-north-1:123456789012:event-bus/shop",
+        schedule_group="shop",
+        scheduler_role_arn="arn:aws:iam::123456789012:role/path/shop+1",
+        blobs_bucket="shop-blobs",
+        blobs_prefix="",
+        region="eu-west-1",
+        endpoint_url=None,
+    )
+
+
+def test_what_is_optional_can_be_set() -> None:
+    """And comes before what Lambda says."""
+    settings = Settings.from_environment(ENVIRONMENT | OPTIONAL)
+    assert settings.blobs_prefix == "shop/"
+    assert settings.region == "eu-north-1"
+    assert settings.endpoint_url == "http://127.0.0.1:4566"
+
+
+def test_without_any_region_the_profile_decides() -> None:
+    """None is passed on to botocore."""
+    environ = {name: value for name, value in ENVIRONMENT.items() if "REGION" not in name}
+    assert Settings.from_environment(environ).region is None
+    assert Settings.from_environment(environ | {"AWS_DEFAULT_REGION": "eu-west-3"}).region == "eu-west-3"
+
+
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENT if name.startswith("STEPBRIDGE")])
+def test_a_missing_variable_is_named(name: str) -> None:
+    """Not set, or set to nothing."""
+    with pytest.raises(ConfigError, match=f"{name} is not set.*Mend: deploy"):
+        Settings.from_environment({**ENVIRONMENT, name: ""})
+
+
+@pytest.mark.parametrize("name", [name for name in ENVIRONMENT if name.startswith("STEPBRIDGE")])
+@pytest.mark.parametrize("value", ["a b", "arn:aws:sqs:eu-west-1:1234:shop", "https://", "\u00e9\u00e9\u00e9"])
+def test_a_wrong_variable_is_named_with_what_it_should_be(name: str, value: str) -> None:
+    """The message shows what was found."""
+    with pytest.raises(ConfigError, match=f"{name} is .*, which is not (the|a|an) "):
+        Settings.from_environment({**ENVIRONMENT, name: value})
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_what_is_optional_is_checked_too(name: str) -> None:
+    """Where it is set."""
+    with pytest.raises(ConfigError, match=f"{name} is 'a b', which is not an? "):
+        Settings.from_environment({**ENVIRONMENT, name: "a b"})
+
+
+def test_a_bus_is_never_a_mere_name() -> None:
+    """EventBridge would take events for a name it does not know, and drop them."""
+    with pytest.raises(ConfigError, match="which is not the ARN of an EventBridge bus"):
+        Settings.from_environment({**ENVIRONMENT, "STEPBRIDGE_BUS_ARN": "shop"})
+
+
+def test_all_that_is_wrong_is_named_at_once() -> None:
+    """One deployment mends it."""
+    with pytest.raises(ConfigError, match=r"STEPBRIDGE_TABLE is not set; .*STEPBRIDGE_BLOBS_BUCKET is"):
+        Settings.from_environment({})
