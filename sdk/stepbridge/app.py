@@ -43,7 +43,7 @@ class App:
     """
 
     def __init__(self, app_id: str, *, publish_finished: bool = False) -> None:
-        if not isinstance(app_id, str) or not _APP_ID.fullmatch(app_id):
+        if not _APP_ID.fullmatch(app_id):
             message = f"app id {app_id!r}. Mend: 1 to 32 of a-z, 0-9 and '-'."
             raise ConfigError(message)
         self.id = app_id
@@ -74,7 +74,7 @@ class App:
             ConfigError: The declaration is wrong; names the function and the mend.
         """
         what = f"function {function_id!r} of app {self.id!r}"
-        if not isinstance(function_id, str) or not function_id:
+        if not function_id:
             message = f"{what}: an id is a string that is not empty."
             raise ConfigError(message)
         if function_id.endswith(FAILURE_SUFFIX):

@@ -20,18 +20,23 @@ class Run(Protocol):
     @property
     def run_id(self) -> str:
         """The run's id."""
+
     @property
     def function_id(self) -> str:
         """The function's id."""
+
     @property
     def attempt(self) -> int:
         """Of the body, from 0."""
+
     @property
     def max_attempts(self) -> int:
         """Of the body and of steps."""
+
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
         """Silent while replaying."""
+
     def now(self) -> datetime:
         """The backend's clock."""
 
@@ -111,9 +116,7 @@ class GroupSync:
     def __init__(self, runner: RunnerSync) -> None:
         self._runner = runner
 
-    def parallel(
-        self, callables: Sequence[Callable[[], T]], *, return_exceptions: bool = False
-    ) -> tuple[T, ...]:
+    def parallel(self, callables: Sequence[Callable[[], T]], *, return_exceptions: bool = False) -> tuple[T, ...]:
         """The values of all branches, in their order, once all have ended; see `Group.parallel`."""
         return _values(self._runner.parallel(list(callables)), return_exceptions=return_exceptions)
 

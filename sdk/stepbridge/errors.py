@@ -1,14 +1,14 @@
 """Every error of the package, sorted by who must act.
 
-    Exception
-    ├── ConfigError                  the developer: a declaration, a setting or an argument is wrong
-    ├── NonRetriableError            raised by user code: no further attempt
-    ├── RetryAfterError              raised by user code: the next attempt after this delay
-    ├── StepError                    a step failed for good; catch it, or let the run fail
-    │   └── StepInterruptedError     a step with `on_interrupt="raise"` was cut off by a crash
-    ├── NestedStepError              a step inside a step; fails the run, cannot be swallowed
-    ├── UnserializableOutputError    a value that JSON cannot carry; fails the run
-    └── NondeterminismError          code no longer fits the recorded history; parks the run
+Exception
+├── ConfigError                  the developer: a declaration, a setting or an argument is wrong
+├── NonRetriableError            raised by user code: no further attempt
+├── RetryAfterError              raised by user code: the next attempt after this delay
+├── StepError                    a step failed for good; catch it, or let the run fail
+│   └── StepInterruptedError     a step with `on_interrupt="raise"` was cut off by a crash
+├── NestedStepError              a step inside a step; fails the run, cannot be swallowed
+├── UnserializableOutputError    a value that JSON cannot carry; fails the run
+└── NondeterminismError          code no longer fits the recorded history; parks the run
 """
 
 from __future__ import annotations
@@ -63,9 +63,7 @@ class StepError(Exception):
         attempts: How many attempts were made.
     """
 
-    def __init__(
-        self, name: str, message: str, *, stack: str = "", step_id: str = "", attempts: int = 1
-    ) -> None:
+    def __init__(self, name: str, message: str, *, stack: str = "", step_id: str = "", attempts: int = 1) -> None:
         super().__init__(f"{name}: {message}" if message else name)
         self.name = name
         self.message = message

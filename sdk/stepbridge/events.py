@@ -71,9 +71,7 @@ def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - p
         raise ConfigError(message)
     data = checked.data
     try:
-        text = (
-            data.model_dump_json() if isinstance(data, BaseModel) else codec.encode(data, codec.PLAIN, what=what)
-        )
+        text = data.model_dump_json() if isinstance(data, BaseModel) else codec.encode(data, codec.PLAIN, what=what)
     except UnserializableOutputError as error:
         message = f"{what} ({checked.name!r}): {error}"
         raise ConfigError(message) from error

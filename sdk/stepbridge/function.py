@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from stepbridge.core import codec
 from stepbridge.core.cron import parse_cron
@@ -35,7 +35,7 @@ def event(
     Raises:
         ConfigError: The name or the expression is malformed.
     """
-    bare = name[:-1] if name.endswith("*") else name
+    bare = name.removesuffix("*")
     if not name or len(name) > EVENT_NAME_MAX or not name.isprintable():
         message = f"event name {name!r}: 1 to {EVENT_NAME_MAX} printable characters."
         raise ConfigError(message)
@@ -134,7 +134,7 @@ def triggers_of(trigger: Trigger | Sequence[Trigger], what: str) -> tuple[Trigge
     if not many:
         message = f"{what}: no trigger. Mend: use event(...), cron(...) or invoke_only()."
         raise ConfigError(message)
-    return many  # type: ignore[return-value] - checked above
+    return cast("tuple[Trigger, ...]", many)
 
 
 def output_hint(handler: Callable[..., Any], output_type: object) -> object:

@@ -97,11 +97,15 @@ class _Steps:
                 " Mend: give the call inside its own timeout, or make the function async."
             )
             raise ConfigError(message)
-        hint = (
-            codec.return_hint(fn) if options.output_type is None else codec.usable_hint(options.output_type)
-        )
+        hint = codec.return_hint(fn) if options.output_type is None else codec.usable_hint(options.output_type)
         return steps.RunStep(
-            step_id=step_id, fn=fn, args=args, kwargs=kwargs, hint=hint, retries=options.retries, timeout=options.timeout
+            step_id=step_id,
+            fn=fn,
+            args=args,
+            kwargs=kwargs,
+            hint=hint,
+            retries=options.retries,
+            timeout=options.timeout,
         )
 
     def _sleep(self, step_id: str, duration: Duration) -> steps.SleepStep:
@@ -113,7 +117,7 @@ class _Steps:
         _check_id(step_id)
         return steps.SleepStep(step_id=step_id, until=parse_instant(until, what=f"sleep_until {step_id!r}"))
 
-    def _wait(  # noqa: PLR0913 - the public call's keywords
+    def _wait(
         self,
         step_id: str,
         event: str,
@@ -127,9 +131,7 @@ class _Steps:
             message = f"wait {step_id!r}: {problem}"
             raise ConfigError(message)
         length = parse_duration(timeout, what=f"timeout of wait {step_id!r}", maximum=RUN_MAX)
-        return steps.WaitStep(
-            step_id=step_id, event=event, match=match, if_exp=if_exp, timeout=length, model=model
-        )
+        return steps.WaitStep(step_id=step_id, event=event, match=match, if_exp=if_exp, timeout=length, model=model)
 
     def _invoke(
         self, step_id: str, function: Function[Any] | str, data: object, timeout: Duration | None
@@ -180,9 +182,7 @@ class Step(_Steps):
         self, step_id: str, fn: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs
     ) -> Coroutine[Any, Any, T]: ...
     @overload
-    def run(
-        self, step_id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Coroutine[Any, Any, T]: ...
+    def run(self, step_id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]: ...
     def run(self, step_id: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
         """Runs `fn(*args, **kwargs)` once durably; a sync `fn` in a worker thread.
 
@@ -225,7 +225,7 @@ class Step(_Steps):
         if_exp: str | None = ...,
         model: type[M],
     ) -> Coroutine[Any, Any, Event[M] | None]: ...
-    def wait_for_event(  # noqa: PLR0913 - keywords
+    def wait_for_event(
         self,
         step_id: str,
         *,
@@ -328,7 +328,7 @@ class StepSync(_Steps):
         if_exp: str | None = ...,
         model: type[M],
     ) -> Event[M] | None: ...
-    def wait_for_event(  # noqa: PLR0913 - keywords
+    def wait_for_event(
         self,
         step_id: str,
         *,

@@ -89,9 +89,7 @@ class Simulation:
     def _site(self, app: App) -> _Site:
         stack = self._world.stack(app.id, lambda entry: wants(app, entry.name))
         unseen = Requests()
-        readable = replace(
-            stack.ports, table=stack.table.counted_by(unseen), blobs=stack.blobs.counted_by(unseen)
-        )
+        readable = replace(stack.ports, table=stack.table.counted_by(unseen), blobs=stack.blobs.counted_by(unseen))
         return _Site(app, stack, stack.ports, Store(stack.ports.table), Reader(readable))
 
     def __enter__(self) -> Self:
@@ -116,7 +114,7 @@ class Simulation:
         name_or_event: str | Event[Any] | Mapping[str, Any],
         data: Mapping[str, Any] | None = None,
         *,
-        id: str | None = None,  # noqa: A002 - the event's own word
+        id: str | None = None,
         ts: int | datetime | None = None,
     ) -> str:
         """Puts an event on the bus, and runs all that can run now.

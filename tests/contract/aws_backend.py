@@ -9,7 +9,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from moto import mock_aws
@@ -23,7 +23,7 @@ from stepbridge.memory.clock import VirtualClock
 from stepbridge.ports import Message
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-REGION = "eu-west-1"
+REGION: Final = "eu-west-1"
 _ACCOUNT = "123456789012"
 _URL = f"https://sqs.{REGION}.amazonaws.com/{_ACCOUNT}"
 
@@ -54,8 +54,8 @@ class Recorded:
         self.requests: list[str] = []
         self.clients._session.register("before-send", self._note)
 
-    def _note(self, event_name: str, **_: object) -> None:
-        self.requests.append(event_name.rpartition(".")[2])
+    def _note(self, **event: Any) -> None:
+        self.requests.append(event["event_name"].rpartition(".")[2])
 
 
 _RECORDED = functools.cache(Recorded)

@@ -93,7 +93,9 @@ class CrashingSimulation(Simulation):
         """What stands though it should be gone: waits, schedules, messages."""
         found: list[str] = []
         for site in self._sites:
-            found += [f"wait {i['pk']} {i['sk']}" for i in site.stack.table.items() if str(i["pk"]).startswith("W#")]
+            found += [
+                f"wait {i['pk']!r} {i['sk']!r}" for i in site.stack.table.items() if str(i["pk"]).startswith("W#")
+            ]
             found += [f"schedule {name}" for name in site.stack.timers.names()]
             found += [f"message {site.stack.queue.depth()}"] if site.stack.queue.depth() != (0, 0) else []
             found += [f"dead {reason}" for _, reason in site.stack.queue.dead]

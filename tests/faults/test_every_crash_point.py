@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,14 @@ def run_through(program: Program, knife: Knife) -> tuple[End, dict[str, int]]:
     with CrashingSimulation(program.app, knife=knife) as sim:
         program.script(sim)
         runs = sorted(
-            (run.function_id, run.run_id, run.status, repr(run.output), repr(run.error and run.error["name"]), steps(run))
+            (
+                run.function_id,
+                run.run_id,
+                run.status,
+                repr(run.output),
+                repr(run.error and run.error["name"]),
+                steps(run),
+            )
             for run in sim.runs()
         )
         sent = frozenset((one.name, one.id) for one in sim.events)
@@ -39,7 +47,9 @@ def steps(run: Any) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
-def test_any_one_crash_changes_nothing_but_repeated_effects(program: Program) -> None:
+def test_any_one_crash_changes_nothing_but_repeated_effects(
+    program: Program, record_property: Callable[[str, object], None]
+) -> None:
     """Same runs, outputs, steps and sent ids; each effect once or twice; nothing left behind."""
     calm = Knife()
     want, effects = run_through(program, calm)
@@ -50,5 +60,5 @@ def test_any_one_crash_changes_nothing_but_repeated_effects(program: Program) ->
         most = {name: count + 1 for name, count in effects.items()}
         fair = again.keys() == effects.keys() and all(effects[n] <= again[n] <= most[n] for n in again)
         wrong += [(point, calm.trace[point // 2], got, again)] if got != want or not fair else []
-    print(f"{program}: {2 * calm.requests} points")
+    record_property("crash points", 2 * calm.requests)
     assert wrong == []

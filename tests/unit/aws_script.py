@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
 
 from stepbridge.aws.clients import Clients
 
@@ -34,13 +35,14 @@ class Script:
         """What was asked for."""
         return [operation for operation, _ in self.sent]
 
-    def _answer(self, request: AWSPreparedRequest, event_name: str, **_: object) -> AWSResponse:
-        self.sent.append((event_name.rpartition(".")[2], _parsed(request.body)))
+    def _answer(self, **event: Any) -> Any:
+        request: AWSPreparedRequest = event["request"]
+        self.sent.append((event["event_name"].rpartition(".")[2], _parsed(request.body)))
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, Exception):
             raise answer
         status, headers, body = answer
-        return AWSResponse(request.url, status, headers, _Raw(body))
+        return AWSResponse(request.url, status, HTTPHeaders.from_dict(headers), _Raw(body))
 
 
 class _Raw(BytesIO):

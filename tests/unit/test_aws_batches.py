@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ def test_batches_keep_order_and_limits(sizes: list[int], entries_max: int) -> No
     calls = batches(sizes, lambda size: size, entries_max=entries_max, bytes_max=10)
     assert [size for call in calls for size in call] == sizes
     assert all(call and len(call) <= entries_max and sum(call) <= 10 for call in calls)
-    for one, other in zip(calls, calls[1:], strict=False):
+    for one, other in pairwise(calls):
         assert len(one) == entries_max or sum(one) + other[0] > 10
 
 
@@ -74,5 +75,5 @@ def test_a_missing_permission_is_not_tried_again() -> None:
 
 def test_an_entry_that_is_wrong_is_named() -> None:
     """It is the caller's to mend."""
-    with pytest.raises(ValueError, match="The bus can never take this .*Malformed: says AWS.*'b'"):
+    with pytest.raises(ValueError, match=r"The bus can never take this .*Malformed: says AWS.*'b'"):
         run(Receiver({"b": "Malformed"}), ["a", "b"])

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, timedelta
 from threading import Barrier
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_threads_share_one_client() -> None:
 
 def test_a_client_is_fit_for_a_lambda() -> None:
     """Few tries, short waits, a connection for every thread."""
-    config = Clients(region="eu-west-1").dynamodb().meta.config
+    config: Any = Clients(region="eu-west-1").dynamodb().meta.config
     assert config.retries == {"mode": "standard", "total_max_attempts": 4}
     assert (config.connect_timeout, config.read_timeout) == (2, 5)
     assert config.max_pool_connections == PORT_THREADS
@@ -76,7 +77,7 @@ def test_the_clock_is_utc_in_whole_milliseconds() -> None:
 
 
 def test_a_cold_start_loads_no_more_than_it_needs() -> None:
-    """botocore comes with the ports, boto3 and its company do not."""
+    """The ports bring botocore; boto3 and its company stay away."""
     code = f"import sys; sys.path = {sys.path}; import stepbridge.aws.wiring; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     loaded = set(done.stdout.split())

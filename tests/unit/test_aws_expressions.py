@@ -15,6 +15,7 @@ from stepbridge.core.conditions import (
     Below,
     Change,
     Condition,
+    Item,
     Present,
     both,
     either,
@@ -82,7 +83,7 @@ def test_a_change_touches_every_attribute_once(change: Change, text: str | None)
 
 def test_values_keep_their_types() -> None:
     """Text, whole numbers and bytes; True counts as 1."""
-    item = {"s": "", "n": -(10**37), "b": b"\0", "t": True}
+    item: Item = {"s": "", "n": -(10**37), "b": b"\0", "t": True}
     held = attributes(item)
     assert held == {"s": {"S": ""}, "n": {"N": "-1" + "0" * 37}, "b": {"B": b"\0"}, "t": {"N": "1"}}
     assert item_of(held) == {**item, "t": 1}
@@ -90,5 +91,5 @@ def test_values_keep_their_types() -> None:
 
 def test_a_foreign_attribute_is_named() -> None:
     """Something else writes to the table."""
-    with pytest.raises(ValueError, match="'x' is of type BOOL, .*Mend"):
+    with pytest.raises(ValueError, match=r"'x' is of type BOOL, .*Mend"):
         item_of({"x": {"BOOL": True}})

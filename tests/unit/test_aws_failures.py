@@ -160,7 +160,7 @@ def test_every_call_to_s3_tells_its_permission(permission: str, call: Callable[[
     with pytest.raises(Unavailable, match=permission):
         call(ports(settings(), throttled.clients))
     missing = Script(s3_error("NoSuchBucket", 404))
-    with pytest.raises(Misconfigured, match="does not exist .*STEPBRIDGE_BLOBS_BUCKET"):
+    with pytest.raises(Misconfigured, match=r"does not exist .*STEPBRIDGE_BLOBS_BUCKET"):
         call(ports(settings(), missing.clients))
 
 

@@ -35,13 +35,13 @@ def test_an_instant_that_passed_on_the_way_is_past_due() -> None:
 def test_a_role_that_scheduler_cannot_use_is_misconfigured() -> None:
     """AWS calls that invalid too; the message names role and queues."""
     far = NOW + timedelta(hours=1)
-    with pytest.raises(Misconfigured, match="Mend: let scheduler.*arn:role.*arn:queue.*arn:dead"):
+    with pytest.raises(Misconfigured, match=r"Mend: let scheduler.*arn:role.*arn:queue.*arn:dead"):
         timers(Script(error("ValidationException"))).create("n", far, "{}")
 
 
 def test_a_missing_group_is_misconfigured() -> None:
     """When arming; when deleting, the schedule is gone with its group."""
     script = Script(error("ResourceNotFoundException", 404))
-    with pytest.raises(Misconfigured, match="group shop does not exist .*STEPBRIDGE_SCHEDULE_GROUP"):
+    with pytest.raises(Misconfigured, match=r"group shop does not exist .*STEPBRIDGE_SCHEDULE_GROUP"):
         timers(script).create("n", NOW + timedelta(hours=1), "{}")
     timers(script).delete("n")

@@ -551,8 +551,8 @@ def test_a_value_is_found_by_its_path(path: str, value: object) -> None:
 
 # -- laws ------------------------------------------------------------------------------------------
 KEYS = ("a", "b", "l", "0", "a.b")
-SIMPLE = st.sampled_from([None, True, False, 0, 1, 2, 0.5, 1.0, "", "a", "1"])
-NUMBERS = st.sampled_from([-1, -0.0, 2.0, 1e30, 10**30, 2**53, 2**53 + 1, float(2**53)])
+SIMPLE = st.sampled_from([None, True, 1, 1.0, 2, "a", "1"])
+NUMBERS = st.sampled_from([0, -1, -0.0, 0.5, 1e30, 10**30, 2**53, 2**53 + 1, float(2**53)])
 JSON = st.recursive(
     SIMPLE | SIMPLE | NUMBERS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
@@ -561,10 +561,12 @@ JSON = st.recursive(
 OBJECTS = st.fixed_dictionaries({"a": SIMPLE, "b": SIMPLE | JSON, "l": st.lists(SIMPLE, max_size=3)})
 DATA = OBJECTS | OBJECTS | st.dictionaries(st.sampled_from(KEYS), JSON, max_size=4) | st.none()
 EVENTS = st.fixed_dictionaries({"name": st.just("n"), "ts": st.integers(0, 2), "data": DATA})
-LITERALS = st.sampled_from(["null", "true", "false", "0", "1", "2.0", "0.5", "''", "'a'", "'1'", "1u"])
-SELECTORS = st.sampled_from([".a", ".b", ".l", "['a']", "['0']", "[0]", "[1]", "['a.b']", ".l[0]"])
-ROOTS = st.sampled_from(["async.data", "async.data", "async.ts", "async", "event.data", "event.ts"])
-FIELDS = st.builds(lambda root, keys: root + "".join(keys), ROOTS, st.lists(SELECTORS, max_size=2))
+LITERALS = st.sampled_from(["null", "true", "1", "1.0", "2u", "'a'", "'1'", "''"])
+SELECTORS = st.sampled_from([".a", ".b", ".l", "['a']", "['0']", "[0]", "['a.b']", ".l[0]"])
+ROOTS = st.sampled_from(["async.data", "async", "event.data", "event"])
+COMMON = st.sampled_from(["async.data.a", "async.data.b", "async.data.l[0]", "event.data.a", "event.data.b"])
+RARE = st.builds(lambda root, keys: root + "".join(keys), ROOTS, st.lists(SELECTORS, max_size=2))
+FIELDS = COMMON | COMMON | COMMON | RARE
 OPERANDS = st.one_of(
     FIELDS,
     FIELDS,

@@ -77,18 +77,16 @@ def _condition(condition: Condition, placeholders: Placeholders) -> str:
             return f"{placeholders.name(name)} < {placeholders.value(value)}"
         case Both((part,)) | Either((part,)):
             return _condition(part, placeholders)
-        case Both(parts):
-            return _joined(" AND ", parts, placeholders)
-        case Either(parts):
-            return _joined(" OR ", parts, placeholders)
+        case Both(parts) | Either(parts):
+            texts = [_condition(part, placeholders) for part in parts]
+            return (" AND " if isinstance(condition, Both) else " OR ").join(map(_nested, texts))
         case _:
             assert_never(condition)
 
 
-def _joined(word: str, parts: tuple[Condition, ...], placeholders: Placeholders) -> str:
+def _nested(text: str) -> str:
     """Parentheses stand where they are needed, and nowhere else: DynamoDB refuses doubled ones."""
-    texts = [_condition(part, placeholders) for part in parts]
-    return word.join(f"({text})" if " AND " in text or " OR " in text else text for text in texts)
+    return f"({text})" if " AND " in text or " OR " in text else text
 
 
 def update_parameters(change: Change, placeholders: Placeholders) -> dict[str, str]:

@@ -133,9 +133,7 @@ class SqsQueue:
 def _is_not_in_flight(error: ClientError) -> bool:
     """Source: SQS API, and error texts in public issue threads for what it leaves out, 2026-11."""
     match code_of(error):
-        case "ReceiptHandleIsInvalid" | "MessageNotInflight":
-            return True
-        case "AWS.SimpleQueueService.MessageNotInflight":
+        case "ReceiptHandleIsInvalid" | "MessageNotInflight" | "AWS.SimpleQueueService.MessageNotInflight":
             return True
         case "InvalidParameterValue":
             return "not available for visibility timeout change" in str(error)

@@ -22,7 +22,7 @@ from stepbridge.errors import UnserializableOutputError
 PLAIN: Final = object()
 """The hint of a value that is plain JSON."""
 
-_PLAIN_LEAVES: Final = frozenset({str, int, float, bool, None, type(None), dict, list, Any, object})
+_PLAIN_LEAVES: Final = (str, int, float, bool, None, type(None), dict, list, Any, object)
 
 
 def usable_hint(hint: object) -> object:
@@ -35,10 +35,10 @@ def _is_plain(hint: object) -> bool:
         return True
     origin = typing.get_origin(hint)
     if origin is None:
-        return hint is PLAIN or (hint.__hash__ is not None and hint in _PLAIN_LEAVES)
+        return hint is PLAIN or any(hint is leaf for leaf in _PLAIN_LEAVES)
     arguments = typing.get_args(hint)
     if origin is dict:
-        return arguments[0] in {str, Any} and _is_plain(arguments[1])
+        return arguments[0] in (str, Any) and _is_plain(arguments[1])
     if origin in {list, typing.Union, types.UnionType}:
         return all(_is_plain(argument) for argument in arguments)
     return False
@@ -61,7 +61,7 @@ def return_hint(fn: Callable[..., object]) -> object:
 
 @functools.lru_cache(maxsize=1024)
 def _adapter(hint: Any) -> Any:
-    from pydantic import TypeAdapter  # noqa: PLC0415 - only where a value needs it: cold start
+    from pydantic import TypeAdapter
 
     return TypeAdapter(hint)
 
@@ -78,7 +78,7 @@ def encode(value: object, hint: object, *, what: str) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            text = _adapter(hint).dump_json(value, warnings="error").decode()
+            text: str = _adapter(hint).dump_json(value, warnings="error").decode()
             _adapter(hint).validate_json(text)
     except Exception as error:
         message = (

@@ -8,7 +8,7 @@ never too little: what it finds is held against the whole expression.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,9 +54,7 @@ def want_event(
         expression = compile_expression(if_exp, variables=("event", "async"))
         arms = expression.arms(trigger)
         kept = json.dumps(prune(trigger, expression.event_paths), separators=(",", ":"))
-        pairs = (
-            [(SCAN, ())] if arms is None else [(_signature(arm.paths), arm.values) for arm in arms]
-        )
+        pairs = [(SCAN, ())] if arms is None else [(_signature(arm.paths), arm.values) for arm in arms]
         return _want(event_name, pairs, expression=if_exp, event=kept)
     terms: dict[str, object] = {}
     if isinstance(match, str):
@@ -70,7 +68,6 @@ def want_event(
     paths = sorted(terms)
     return _want(event_name, [(_signature(paths), tuple(terms[path] for path in paths))])
 
-
     return prune(trigger, paths)
 
 
@@ -79,7 +76,7 @@ def _signature(paths: Iterable[str]) -> str:
 
 
 def _want(
-    event_name: str, pairs: list[tuple[str, tuple[object, ...]]], *, expression: str = "", event: str = ""
+    event_name: str, pairs: Sequence[tuple[str, tuple[object, ...]]], *, expression: str = "", event: str = ""
 ) -> Want:
     return Want(
         event_name=event_name,

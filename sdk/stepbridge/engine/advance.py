@@ -41,7 +41,7 @@ from stepbridge.engine.outcome import (
 )
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.session import INVOKE_TIMEOUT, Session, Stubs, event_for
-from stepbridge.engine.store import Claimed, Past, Refused, Store
+from stepbridge.engine.store import Claimed, Past, Store
 from stepbridge.engine.sync_replay import SyncReplay
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import NondeterminismError
@@ -78,7 +78,7 @@ class Invocation:
 class Advance:
     """The use case that moves runs on."""
 
-    def __init__(  # noqa: PLR0913 - made in one place
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
         self, app: App, ports: Ports, store: Store, payloads: Payloads, finish: Finish, workers: Workers, stubs: Stubs
     ) -> None:
         self._app = app
@@ -102,19 +102,18 @@ class Advance:
                 resume=isinstance(work, Resume),
             )
         )
-        match claim:
-            case Claimed():
-                return await self._carry(claim, work, invocation)
-            case Refused(None):
-                return Acknowledge()  # gone, or never made: only a start message may make it
-            case Refused(head) if head.status.is_terminal:
-                parent = work.parent if isinstance(work, Start) else None
-                await self._workers.io(partial(self._finish.finish, head, parent))
-                return Acknowledge()
-            case Refused(head) if head.status is Status.PARKED or (birth is not None and head.status is Status.SLEEPING):
-                return Acknowledge()
-            case Refused(head):
-                return Bounce(head.lease_until)
+        if isinstance(claim, Claimed):
+            return await self._carry(claim, work, invocation)
+        head = claim.head
+        if head is None:
+            return Acknowledge()  # gone, or never made: only a start message may make it
+        if head.status.is_terminal:
+            parent = work.parent if isinstance(work, Start) else None
+            await self._workers.io(partial(self._finish.finish, head, parent))
+            return Acknowledge()
+        if head.status is Status.PARKED or (birth is not None and head.status is Status.SLEEPING):
+            return Acknowledge()
+        return Bounce(head.lease_until)
 
     # -- with the lease ----------------------------------------------------------------------------
     async def _carry(self, claim: Claimed, work: Start | Go | Resume, invocation: Invocation) -> Answer:
@@ -129,11 +128,9 @@ class Advance:
                 past = replace(past, data=work.event.data)
             session = self._session(head, past, fresh=isinstance(work, Resume))
             outcome = session if not isinstance(session, Session) else await self._replay(session, invocation)
-            if isinstance(outcome, Aborted):
-                raise outcome.error
             held = session if isinstance(session, Session) else None
-            return await self._workers.io(partial(self._settle, head, past, held, outcome))
-        except Exception:
+            return await self._workers.io(partial(self._settle, head, held, outcome))
+        except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
             _LOG.exception("run %s of function %s: the message comes back", head.run_id, head.function_id)
             await self._workers.io(partial(self._release, head))
             return Bounce()
@@ -204,9 +201,9 @@ class Advance:
         return await asyncio.get_running_loop().run_in_executor(self._workers.handlers, replay.advance)
 
     # -- how the invocation ended ------------------------------------------------------------------
-    def _settle(self, head: Head, past: Past, session: Session | None, outcome: Outcome) -> Answer:
+    def _settle(self, head: Head, session: Session | None, outcome: Outcome) -> Answer:
         now = self._ports.clock.now()
-        if session is not None:
+        if session is not None and not isinstance(outcome, Aborted):
             head = replace(head, seen=tuple(session.unlisted))
             self._cancel_late_children(session)
         match outcome:
@@ -216,9 +213,7 @@ class Advance:
             case Failed(failure):
                 return self._end(replace(head, status=Status.FAILED, failure=failure, ended_at=now), session)
             case Retry(failure, at):
-                head = replace(
-                    head, status=Status.SLEEPING, failure=failure, attempt=head.attempt + 1, retry_at=at
-                )
+                head = replace(head, status=Status.SLEEPING, failure=failure, attempt=head.attempt + 1, retry_at=at)
                 head = self._arm_timer(head, at, QUEUE_DELAY_MAX)
                 return self._suspend(head, session)
             case Parked(failure):
@@ -231,8 +226,8 @@ class Advance:
                 self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])
                 head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None)
                 return self._suspend(self._arm_next(head, session), session)
-            case Aborted():
-                raise AssertionError(outcome)
+            case Aborted(error):
+                raise error
             case _:
                 assert_never(outcome)
 
@@ -253,8 +248,8 @@ class Advance:
             if len(head.seen) > SEEN_INLINE:
                 session.list_outside_results()
                 head = replace(head, seen=())
-            waiting = session.unresolved()
-            head = replace(head, armed=tuple(armed for armed in session.inline_armed if armed in waiting))
+            waiting = {armed.step_key for armed in session.unresolved()}
+            head = replace(head, armed=tuple(one for one in session.inline_armed if one.step_key in waiting))
         now_ms = to_ms(self._ports.clock.now())
         needed = {to_ms(call.due_at) for call in session.pending.values() if call.due_at} if session else set()
         settled = session is not None and isinstance(outcome, Suspended)  # only then is all that is pending known
@@ -276,7 +271,7 @@ class Advance:
     def _release(self, head: Head) -> None:
         try:
             self._store.release(head)
-        except Exception:  # the lease then ends by itself, at the deadline
+        except Exception:  # noqa: BLE001 - the lease then ends by itself, at the deadline
             _LOG.exception("run %s: the lease could not be given back", head.run_id)
 
     # -- triggers ----------------------------------------------------------------------------------
@@ -316,7 +311,9 @@ class Advance:
         cancels = [
             Cancel(run_id=armed.run_id, reason="the step that invoked it has timed out")
             for armed, register in session.newly_resolved()
-            if isinstance(armed, ArmedChild) and register.failure is not None and register.failure.name == INVOKE_TIMEOUT
+            if isinstance(armed, ArmedChild)
+            and register.failure is not None
+            and register.failure.name == INVOKE_TIMEOUT
         ]
         if cancels:
             self._ports.queue.send([Outgoing(body=message_text(cancel)) for cancel in cancels])

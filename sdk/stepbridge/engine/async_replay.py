@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from stepbridge.context import Context
 from stepbridge.core.limits import HAND_OVER_GRACE
@@ -83,10 +83,10 @@ class AsyncReplay:
             )
             raise RuntimeError(message)
         call = self.session.identify(step, 3)
-        coroutine = self._value(call)
+        coroutine: Any = self._value(call)
         coroutine.__qualname__ = f"step.{step.kind.value}({step.step_id!r})"
         self._unstarted[call.key] = coroutine
-        return coroutine
+        return cast("Coroutine[Any, Any, Any]", coroutine)
 
     async def _value(self, call: Call) -> Any:
         self._unstarted.pop(call.key, None)
@@ -109,10 +109,7 @@ class AsyncReplay:
     # -- work --------------------------------------------------------------------------------------
     def _begin(self, call: Call) -> None:
         session = self.session
-        if session.handing_over:
-            session.pending[call.key] = call
-            self.stir()
-        elif session.resume_waiting(call):
+        if session.handing_over or session.resume_waiting(call):
             session.pending[call.key] = call
             self.stir()
         elif isinstance(call.step, RunStep | SendStep):
@@ -215,34 +212,45 @@ class AsyncReplay:
         session = self.session
         if session.closed:
             return
-        self._turns += 1
-        if self.activity != self._seen_activity:
-            self._seen_activity, self._quiet = self.activity, 0
-        else:
-            self._quiet += 1
-        if self._quiet < _SETTLE_TURNS and self._turns < _SETTLE_CAP and session.fatal is None:
+        if not self._has_settled() and session.fatal is None:
             self._again()
             return
         self._quiet = self._turns = 0
-        if session.fatal is not None:
-            self._ticking = False
-            if not self._bodies:
-                self._end(session.fatal)
-            else:
-                for body in self._bodies.values():
-                    body.cancel()
-            return
-        if self._ready and not (session.inflight and min(session.inflight) < self._ready[0][0]):
+        if session.fatal is None and self._ready and self._is_next(self._ready[0][0]):
             _, _, call, result = heapq.heappop(self._ready)
             self._give(call, result)
             self._again()
             return
         self._ticking = False
-        if self._main.done() or self._bodies or session.inflight or self._ready:
-            return
-        if session.handing_over:
+        if session.fatal is not None:
+            self._end_fatally(session.fatal)
+        elif not (self._main.done() or self._bodies or session.inflight or self._ready):
+            self._pause()
+
+    def _has_settled(self) -> bool:
+        self._turns += 1
+        if self.activity != self._seen_activity:
+            self._seen_activity, self._quiet = self.activity, 0
+        else:
+            self._quiet += 1
+        return self._quiet >= _SETTLE_TURNS or self._turns >= _SETTLE_CAP
+
+    def _is_next(self, rank: int) -> bool:
+        """Whether no record with a lower rank is still being written."""
+        return not (self.session.inflight and min(self.session.inflight) < rank)
+
+    def _end_fatally(self, outcome: Outcome) -> None:
+        """Once the step functions that run have been stopped."""
+        if not self._bodies:
+            self._end(outcome)
+        for body in self._bodies.values():
+            body.cancel()
+
+    def _pause(self) -> None:
+        """Nothing is left to give: hand over, go on with what has come due, or suspend."""
+        if self.session.handing_over:
             self._end(HandOver())
-        elif session.pending and not self.holding() and not self._continue_inline():
+        elif self.session.pending and not self.holding() and not self._continue_inline():
             self._end(SuspendedOutcome())
 
     def _continue_inline(self) -> bool:
@@ -390,10 +398,10 @@ def perform(session: Session, call: Call, started_at: datetime) -> Result | None
     return session.ended(call, started_at, value, error)
 
 
-async def _within(timeout: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    if timeout is None:
+async def _within(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
+    if limit is None:
         return await coroutine
-    async with asyncio.timeout(timeout.total_seconds()):
+    async with asyncio.timeout(limit.total_seconds()):
         return await coroutine
 
 
@@ -402,4 +410,3 @@ def _attempt(reach: Callable[[Call], Result | None], call: Call) -> Result | Bas
         return reach(call)
     except BaseException as error:  # noqa: BLE001 - sorted by who must act in `_reached`
         return error
-

@@ -52,7 +52,7 @@ class Engine:
             if isinstance(answer, Acknowledge):
                 return None
             return await self._workers.io(partial(self._bounce, message, answer))
-        except Exception:
+        except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
             _LOG.exception("message %s comes back", message.id)
             await self._workers.io(partial(self._postpone, message, self._pause(message)))
             return message
@@ -126,5 +126,5 @@ class Engine:
     def _postpone(self, message: Message, pause: timedelta) -> None:
         try:
             self._ports.queue.postpone(message, pause)
-        except Exception:  # it then comes back when its visibility ends
+        except Exception:  # noqa: BLE001 - it then comes back when its visibility ends
             _LOG.exception("message %s could not be postponed", message.id)

@@ -8,7 +8,7 @@ from typing import Any
 from stepbridge.app import App
 from stepbridge.core.codec import dump
 from stepbridge.core.ids import run_id as run_id_of
-from stepbridge.core.ids import system_event_id
+from stepbridge.core.ids import schedule_name, system_event_id
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.messages import Cancel, Go, Start, Work, message_text
 from stepbridge.core.records import (
@@ -23,7 +23,6 @@ from stepbridge.core.records import (
     Register,
     Status,
 )
-from stepbridge.core.ids import schedule_name
 from stepbridge.core.steps import Draft
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.payloads import Payloads
@@ -103,7 +102,11 @@ class Finish:
         else:
             data["error"] = {"name": failure.name, "message": failure.message, "stack": failure.stack}
         data["event"] = event
-        names = {Status.COMPLETED: (FINISHED,), Status.FAILED: (FAILED,), Status.CANCELLED: (CANCELLED,)}[head.status]
+        names: tuple[str, ...] = {
+            Status.COMPLETED: (FINISHED,),
+            Status.FAILED: (FAILED,),
+            Status.CANCELLED: (CANCELLED,),
+        }[head.status]
         if head.status is Status.FAILED and self._wants_finished():
             names = (*names, FINISHED)
         drafts = [Draft(name=name, data=dump(data)) for name in names]

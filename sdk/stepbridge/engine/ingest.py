@@ -43,7 +43,7 @@ class _Move:
 class Ingest:
     """The use case that takes events in."""
 
-    def __init__(  # noqa: PLR0913 - made in one place
+    def __init__(
         self, app: App, ports: Ports, store: Store, payloads: Payloads, advance: Advance, workers: Workers
     ) -> None:
         self._app = app
@@ -104,7 +104,7 @@ class Ingest:
     def _matches(self, wait: Wait, row: dict[str, Any]) -> bool:
         try:
             return is_wanted(row, expression=wait.expression, trigger=wait.event)
-        except Exception:
+        except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
             _LOG.exception("the expression of wait %r of run %s failed", wait.step_id, wait.run_id)
             return False
 
@@ -153,7 +153,7 @@ class Ingest:
             try:
                 if isinstance(trigger, EventTrigger) and trigger.takes(incoming.row):
                     return True
-            except Exception:
+            except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
                 _LOG.exception("the trigger %r of function %s failed", trigger, function.id)
         return False
 

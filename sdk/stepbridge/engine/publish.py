@@ -10,7 +10,6 @@ from stepbridge.core.steps import Draft
 from stepbridge.ports import Entry
 
 
-
 def entries_of(drafts: Iterable[Draft], event_ids: Iterable[str], now_ms: int, source: str) -> list[Entry]:
     """The drafts as entries; `source` and the time stand in where a draft has none."""
     return [

@@ -418,9 +418,7 @@ class Session:
 
     def _arm_wait(self, call: Call, step: WaitStep) -> Result | None:
         now = self.now()
-        want = want_event(
-            step.event, match=step.match, if_exp=step.if_exp, trigger=self.event, step_id=step.step_id
-        )
+        want = want_event(step.event, match=step.match, if_exp=step.if_exp, trigger=self.event, step_id=step.step_id)
         deadline = now + step.timeout
         for signature, place in zip(want.signatures, want.places, strict=True):
             self._store.add_signature(want.event_name, signature)
@@ -438,13 +436,15 @@ class Session:
                 deadline=deadline,
             )
             deadline = self._store.put_wait(wait).deadline
-        self._add_armed(ArmedWait(
+        self._add_armed(
+            ArmedWait(
                 step_key=call.key,
                 step_id=step.step_id,
                 occurrence=call.occurrence,
                 places=want.places,
                 deadline=deadline,
-            ))
+            )
+        )
         call.due_at = deadline
         return None
 
@@ -468,20 +468,20 @@ class Session:
                 source=self.function.app_id,
                 data=self._payloads.keep(step.data, child_id),
             ),
-            parent=Parent(
-                run_id=self.run_id, step_key=call.key, step_id=step.step_id, occurrence=call.occurrence
-            ),
+            parent=Parent(run_id=self.run_id, step_key=call.key, step_id=step.step_id, occurrence=call.occurrence),
             created_at=now,
         )
         self._ports.queue.send([Outgoing(body=message_text(start))])
         deadline = None if step.timeout is None else now + step.timeout
-        self._add_armed(ArmedChild(
+        self._add_armed(
+            ArmedChild(
                 step_key=call.key,
                 step_id=step.step_id,
                 occurrence=call.occurrence,
                 run_id=child_id,
                 deadline=deadline,
-            ))
+            )
+        )
         call.due_at = deadline
         return None
 
@@ -590,9 +590,7 @@ class Session:
 def event_for(row: Mapping[str, Any], model: Any) -> Event[Any]:
     """An event as user code sees it, its data validated by `model` where there is one."""
     data = row["data"] if model is None else model.model_validate(row["data"])
-    return Event[Any].model_construct(
-        name=row["name"], data=data, id=row["id"], ts=row["ts"], source=row["source"]
-    )
+    return Event[Any].model_construct(name=row["name"], data=data, id=row["id"], ts=row["ts"], source=row["source"])
 
 
 def _event_row(value: Any, name: str, now_ms: int) -> dict[str, Any]:

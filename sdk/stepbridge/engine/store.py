@@ -114,9 +114,7 @@ class Store:
     # -- the head ----------------------------------------------------------------------------------
     def enqueue(self, head: Head) -> None:
         """Writes the head of a run that starts later; one that stands already is left alone."""
-        self._table.put(
-            {**self._born(head), "st": Status.QUEUED.value, "lx": 0, **self._key(head.run_id)}, _NO_RUN
-        )
+        self._table.put({**self._born(head), "st": Status.QUEUED.value, "lx": 0, **self._key(head.run_id)}, _NO_RUN)
 
     def claim(
         self, run_id: str, *, birth: Head | None, holder: str, deadline: datetime, now: datetime, resume: bool = False

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from stepbridge.context import ContextSync
 from stepbridge.core.limits import BRANCH_THREADS
@@ -112,7 +112,7 @@ class SyncReplay:
             self._suspend(call)
         return result
 
-    def _suspend(self, call: Call) -> Any:
+    def _suspend(self, call: Call) -> NoReturn:
         self.session.pending[call.key] = call
         self._suspended.add(threading.get_ident())
         message = f"the run is suspended at step {call.step.step_id!r}"
@@ -171,7 +171,9 @@ class SyncReplay:
             thread.join()
             self._threads.discard(thread.ident or 0)
             self._suspended.discard(thread.ident or 0)
-        stopped = next((r for r in group.results if isinstance(r, BaseException) and not isinstance(r, Exception)), None)
+        stopped = next(
+            (r for r in group.results if isinstance(r, BaseException) and not isinstance(r, Exception)), None
+        )
         if stopped is not None:
             self._suspended.add(threading.get_ident())
             raise Suspended(str(stopped))

@@ -136,7 +136,9 @@ class RunLoop(asyncio.SelectorEventLoop):
         super().__init__()
         self.set_task_factory(_make_task)
 
-    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+    def call_at(  # type: ignore[override]  # the stub's variadic types gain nothing here
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.TimerHandle:
         """As in asyncio; notes the timers of `asyncio.timeout` that runs arm."""
         handle = super().call_at(when, callback, *args, context=context)
         run = RUN.get()
@@ -159,9 +161,7 @@ def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) 
     return tracked.task
 
 
-def is_blocked(
-    tracked: Tracked, *, tasks: set[asyncio.Future[Any]], package: str, deadline: float | None
-) -> bool:
+def is_blocked(tracked: Tracked, *, tasks: set[asyncio.Future[Any]], package: str, deadline: float | None) -> bool:
     """Whether nothing but the run itself can wake this task; `deadline` in the loop's time."""
     waits = tracked.waits
     if waits is None or waits.done():
@@ -192,9 +192,7 @@ def _is_join(
     if timeout is not None and not timeout.cancelled():
         return deadline is not None and timeout.when() > deadline
     members = (
-        member
-        for value in local.values()
-        for member in (value if isinstance(value, set | list | tuple) else (value,))
+        member for value in local.values() for member in (value if isinstance(value, set | list | tuple) else (value,))
     )
     joined = [m for m in members if isinstance(m, asyncio.Future) and m is not waits and not m.done()]
     return all(_is_inner(member, tasks) for member in joined)

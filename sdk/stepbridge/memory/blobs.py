@@ -19,7 +19,7 @@ class MemoryBlobs:
     def counted_by(self, requests: Requests) -> MemoryBlobs:
         """The same values, for a reader whose requests are counted apart."""
         twin = copy(self)
-        twin._requests = requests
+        twin._requests = requests  # noqa: SLF001 - its own kind
         return twin
 
     def put(self, key: str, data: bytes) -> None:

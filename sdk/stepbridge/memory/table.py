@@ -68,7 +68,7 @@ class MemoryTable:
     def counted_by(self, requests: Requests) -> MemoryTable:
         """The same items, for a reader whose requests are counted apart."""
         twin = copy(self)
-        twin._requests = requests
+        twin._requests = requests  # noqa: SLF001 - its own kind
         return twin
 
     def get(self, key: Key) -> Item | None:
