@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
+from stepbridge import StepError
 from stepbridge.testing import Simulation
 from tests.acceptance.helpers import Colour, Script, error_of
-
-MISSING = object()
 
 
 def waiting(match: object) -> Any:
@@ -110,8 +109,9 @@ def test_a_candidate_without_the_field_does_not_match(colour: Colour) -> None:
     """Missing, null or no object on the way: no match, no error."""
     with Simulation(colour.app(waiting("data.order.id"))) as sim:
         sim.send("go", {"order": {"id": 7}})
-        for data in ({}, {"order": None}, {"order": {}}, {"order": {"id": None}}, {"order": [7]}, {"order": "id"}):
-            sim.send("reply", {**data, "n": 1})
+        sim.send("reply", {"n": 1})
+        for order in (None, {}, {"id": None}, [7], "id", 7):
+            sim.send("reply", {"order": order, "n": 1})
         assert sim.run("f").status == "SLEEPING"
 
 
@@ -129,8 +129,6 @@ def test_the_step_error_of_a_lacking_path_can_be_caught(colour: Colour) -> None:
     seen: list[tuple[str, str]] = []
 
     def script(ctx: Any) -> Script:
-        from stepbridge import StepError
-
         try:
             yield ctx.step.wait_for_event("reply", event="reply", match="data.orderId", timeout="1h")
         except StepError as error:
@@ -143,12 +141,13 @@ def test_the_step_error_of_a_lacking_path_can_be_caught(colour: Colour) -> None:
     assert seen[0][0] == "reply"
 
 
-@pytest.mark.parametrize("path", ["", "orderId", "event.data.x", "data..x", "data.", ".data", "data.a b"], ids=repr)
-def test_a_malformed_path_is_a_clear_error(colour: Colour, path: str) -> None:
-    """It names the step and the path."""
+@pytest.mark.parametrize("path", ["", "orderId", "event.data.x", "data..x", "data.", ".data"], ids=repr)
+@pytest.mark.parametrize("form", [lambda path: path, lambda path: {path: 1}], ids=["path", "dict"])
+def test_a_malformed_path_is_a_clear_error(colour: Colour, form: Any, path: str) -> None:
+    """A path that no event can have names the step and itself, rather than waiting in vain."""
 
     def script(ctx: Any) -> Script:
-        yield ctx.step.wait_for_event("my-wait", event="reply", match=path, timeout="1h")
+        yield ctx.step.wait_for_event("my-wait", event="reply", match=form(path), timeout="1h")
 
     error = error_of(colour.play(script, {"orderId": 1, "x": 1}, retries=0))
     assert error["name"] == "ConfigError"

@@ -587,17 +587,30 @@ COMPARISONS = st.one_of(
     st.builds("{}.filter(i, i != null).map(i, i) == {}".format, FIELDS, FIELDS),
     FIELDS,
 )
+TERMS = st.one_of(
+    st.builds("{} == {}".format, COMMON, COMMON | LITERALS.map("dyn({})".format)),
+    st.builds("{1} == {0}".format, COMMON, FIELDS),
+    st.builds("{} in {}".format, COMMON, LISTS),
+)
+JOINTS = st.sampled_from(["({} && {})", "({} && {})", "({} || {})"])
+
+
+def joined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Two expressions joined by `&&` or `||`."""
+    return st.builds(str.format, JOINTS, parts, parts)
+
+
 EXPRESSIONS = st.recursive(
-    COMPARISONS,
+    COMPARISONS | TERMS,
     lambda inner: st.one_of(
-        st.builds("({} && {})".format, inner, inner),
-        st.builds("({} && {})".format, inner, inner),
-        st.builds("({} || {})".format, inner, inner),
+        joined(inner),
+        joined(inner),
         st.builds("!({})".format, inner),
         st.builds("({} ? {} : {})".format, inner, inner, inner),
     ),
     max_leaves=5,
 )
+INDEXED = st.recursive(TERMS | TERMS | COMPARISONS, joined, max_leaves=4)
 
 
 def compiled(text: str) -> Expression:
@@ -626,7 +639,7 @@ def is_found(arms: tuple[Arm, ...] | None, candidate: Mapping[str, object]) -> b
 
 
 @settings(max_examples=1500, deadline=None)
-@given(text=EXPRESSIONS, event=EVENTS, candidate=EVENTS)
+@given(text=INDEXED | EXPRESSIONS, event=EVENTS, candidate=EVENTS)
 def test_the_index_never_misses_a_match(text: str, event: Event, candidate: Event) -> None:
     """Whatever is true of a candidate, some arm has the candidate's values."""
     expression = compiled(text)

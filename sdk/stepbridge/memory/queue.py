@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from heapq import heappop, heappush
@@ -65,6 +65,8 @@ class MemoryQueue:
     ) -> None:
         self.dead: list[tuple[Message, str]] = []
         """The dead-letter queue: messages and why they are there."""
+        self.on_deliver: Callable[[], object] | None = None
+        """Called, in the sender's thread, after messages have come in: what wakes a driver in real time."""
         self._clock = clock
         self._requests = requests
         self._visibility = visibility
@@ -92,6 +94,7 @@ class MemoryQueue:
         with self._lock:
             for message in messages:
                 self._add(message.body, now + message.delay, now, internal=True)
+        self._tell()
 
     def postpone(self, message: Message, delay: timedelta) -> None:
         """A received message comes back after `delay`; nothing happens to one that is out of hand.
@@ -154,6 +157,7 @@ class MemoryQueue:
         now = self._clock.now()
         with self._lock:
             self._add(body, now + delay, now, internal=internal)
+        self._tell()
 
     def next_at(self) -> datetime | None:
         """When the next message is or becomes visible, in flight or not; None: there is none."""
@@ -196,6 +200,10 @@ class MemoryQueue:
             for message in state["messages"]:
                 held = _Held(**message)
                 self._schedule(held, held.visible_at)
+
+    def _tell(self) -> None:
+        if self.on_deliver is not None:
+            self.on_deliver()
 
     # -- inside, under the lock --------------------------------------------------------------------
     def _add(self, body: str, visible_at: datetime, now: datetime, *, internal: bool) -> None:

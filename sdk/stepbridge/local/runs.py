@@ -1,0 +1,153 @@
+"""The list of runs: sorted once when a run is made or moves on, so that a page of it is read, never searched."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, insort
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
+from typing import Final
+
+from stepbridge.core.conditions import Item
+from stepbridge.core.items import HEAD_SK
+from stepbridge.core.records import Status
+
+_CURSOR: Final = re.compile(r"([0-9]{1,15})\.([a-z2-7]{1,64})")
+
+_Place = tuple[int, str]
+"""When the run was made, in milliseconds since the epoch, and its id."""
+_Shelf = tuple[str | None, Status | None]
+"""A function's id and a status; None: whatever it is."""
+
+
+@dataclass(slots=True, eq=False)
+class _Listed:
+    place: _Place
+    app_id: str
+    function_id: str
+    status: Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A part of a list."""
+
+    run_ids: list[str]
+    cursor: str | None
+    """Where the next page begins; None: this was the last one."""
+
+
+class RunList:
+    """The runs of a world by function and by status, newest first. Safe in several threads."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, _Listed] = {}
+        self._shelves: dict[_Shelf, list[_Place]] = {}
+        self._lock = Lock()
+        self._listeners: tuple[Callable[[str], object], ...] = ()
+
+    # -- written by the watched tables -------------------------------------------------------------
+    def note(self, app_id: str, item: Item) -> None:
+        """A head stands now as `item`."""
+        run_id, function_id = str(item["pk"])[2:], str(item["fn"])
+        if not function_id:
+            return  # cancelled before it was made: there is nothing to show
+        status = Status(item["st"])
+        with self._lock:
+            listed = self._runs.get(run_id)
+            if listed is None:
+                listed = self._runs[run_id] = _Listed((int(item["t0"]), run_id), app_id, function_id, status)
+                self._move(listed, None, status)
+            elif listed.status is not status and not listed.status.is_terminal:
+                self._move(listed, listed.status, status)
+        self.touch(run_id)
+
+    def load(self, app_id: str, items: list[Item]) -> None:
+        """Takes in the heads among a table's items."""
+        for item in items:
+            if item["sk"] == HEAD_SK:
+                self.note(app_id, item)
+
+    def touch(self, run_id: str) -> None:
+        """Something about the run has changed: tells who listens."""
+        for listener in self._listeners:
+            listener(run_id)
+
+    def _move(self, listed: _Listed, old: Status | None, new: Status) -> None:
+        for function_id in (None, listed.function_id):
+            if old is None:
+                insort(self._shelves.setdefault((function_id, None), []), listed.place)
+            else:
+                shelf = self._shelves[function_id, old]
+                del shelf[bisect_left(shelf, listed.place)]
+            insort(self._shelves.setdefault((function_id, new), []), listed.place)
+        listed.status = new
+
+    # -- read --------------------------------------------------------------------------------------
+    def app_of(self, run_id: str) -> str | None:
+        """The id of the run's app, None where there is no such run."""
+        listed = self._runs.get(run_id)
+        return None if listed is None else listed.app_id
+
+    def page(
+        self,
+        *,
+        function_id: str | None = None,
+        status: Status | None = None,
+        since_ms: int = 0,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """At most `limit` runs, newest first, made at `since_ms` or later.
+
+        Raises:
+            ValueError: The cursor is not one that a page gave.
+        """
+        with self._lock:
+            shelf = self._shelves.get((function_id, status), [])
+            stop = len(shelf) if cursor is None else bisect_left(shelf, _place(cursor))
+            start = bisect_left(shelf, (since_ms, ""), hi=stop)
+            chosen = shelf[max(start, stop - limit) : stop]
+        more = stop - limit > start
+        return Page(
+            run_ids=[run_id for _, run_id in reversed(chosen)],
+            cursor="{}.{}".format(*chosen[0]) if more and chosen else None,
+        )
+
+    def counts(self) -> dict[str, Counter[Status]]:
+        """How many runs of each function have which status."""
+        counts: dict[str, Counter[Status]] = {}
+        with self._lock:
+            for (function_id, status), shelf in self._shelves.items():
+                if function_id is not None and status is not None and shelf:
+                    counts.setdefault(function_id, Counter())[status] = len(shelf)
+        return counts
+
+    def __len__(self) -> int:
+        """How many runs there are."""
+        return len(self._runs)
+
+    # -- live --------------------------------------------------------------------------------------
+    def listen(self, listener: Callable[[str], object]) -> Callable[[], None]:
+        """Calls `listener` with a run's id, in the writer's thread, whenever something of the run was written.
+
+        Returns:
+            Ends the listening.
+        """
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+
+        def end() -> None:
+            with self._lock:
+                self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+        return end
+
+
+def _place(cursor: str) -> _Place:
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
+        raise ValueError(f"cursor {cursor!r:.80} is not one that a page gave")
+    return int(found[1]), found[2]

@@ -1,0 +1,61 @@
+"""An app and its world in this process: resources, engine, and what reads its runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from stepbridge.app import App
+from stepbridge.core.conditions import Item
+from stepbridge.engine.engine import Engine
+from stepbridge.engine.reader import Reader
+from stepbridge.engine.rule import wants
+from stepbridge.engine.store import Store
+from stepbridge.engine.workers import Workers
+from stepbridge.local.runs import RunList
+from stepbridge.local.watch import WatchedTable
+from stepbridge.memory.world import Stack, World
+from stepbridge.ports import Ports
+
+
+@dataclass(slots=True, kw_only=True)
+class Site:
+    """One app and what serves it."""
+
+    app: App
+    stack: Stack
+    ports: Ports
+    """The stack's, with a table that tells the list of runs."""
+    store: Store
+    engine: Engine
+    reader: Reader
+
+
+@dataclass(frozen=True, slots=True)
+class _Notes:
+    """Tells the list of runs what the tables of an app write."""
+
+    app_id: str
+    runs: RunList
+
+    def head_written(self, item: Item) -> None:
+        self.runs.note(self.app_id, item)
+
+    def run_touched(self, run_id: str) -> None:
+        self.runs.touch(run_id)
+
+
+def site_of(world: World, app: App, workers: Workers, runs: RunList) -> Site:
+    """The app's site; what its table holds already is listed."""
+    stack = world.stack(app.id, lambda entry: wants(app, entry.name))
+    runs.load(app.id, stack.table.items())
+    table = WatchedTable(stack.ports.table, _Notes(app.id, runs))
+    ports = replace(stack.ports, table=table)
+    store = Store(table)
+    return Site(
+        app=app,
+        stack=stack,
+        ports=ports,
+        store=store,
+        engine=Engine(app, ports, workers, store),
+        reader=Reader(ports),
+    )
