@@ -17,7 +17,6 @@ from functions.shop import (  # noqa: F401 - importing a story declares its func
     reviews,
     sale,
     shipments,
-    support,
 )
 from functions.shop.app import app
 

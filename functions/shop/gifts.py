@@ -1,4 +1,4 @@
-"""A gift that cannot be sent: the money goes back, whatever went wrong."""
+"""A gift that cannot be sent is paid back, and support hears of every run that fails."""
 
 from functions.shop import services
 from functions.shop.app import app
@@ -19,3 +19,11 @@ async def send_gift(ctx: Context) -> str:
     order = ctx.event.data
     await ctx.step.run("reserve", services.reserve, order["orderId"], order["sku"])
     return await ctx.step.run("ship", services.ship, order["orderId"], order["address"])
+
+
+@app.function("alert-support", trigger=event("stepbridge/function.failed"))
+async def alert_support(ctx: Context) -> None:
+    """Of any function of the shop."""
+    failed = ctx.event.data
+    subject = f"{failed['function_id']}: {failed['error']['message']}"
+    await ctx.step.run("mail", services.send_mail, "support@example.com", subject)

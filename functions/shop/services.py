@@ -117,7 +117,8 @@ def call_api(path: str, body: dict[str, Any]) -> Any:
         answer = connection.getresponse()
         text = answer.read().decode()
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise RetryAfterError(f"{path}: too many requests", f"{answer.headers.get('Retry-After', '60')}s")
+        wait = answer.headers.get("Retry-After", "")  # seconds, or a date
+        raise RetryAfterError(f"{path}: too many requests", f"{wait}s" if wait.isdigit() else "1m")
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise ConnectionError(f"{path}: {answer.status} {text}")
     if answer.status >= HTTPStatus.BAD_REQUEST:

@@ -2,6 +2,7 @@
 
 from stepbridge.app import App
 from stepbridge.context import Context, ContextSync
+from stepbridge.declare import Cancel, EventMatch, Timeouts
 from stepbridge.errors import (
     ConfigError,
     NestedStepError,
@@ -18,10 +19,12 @@ from stepbridge.step import current_step
 
 __all__ = [
     "App",
+    "Cancel",
     "ConfigError",
     "Context",
     "ContextSync",
     "Event",
+    "EventMatch",
     "Function",
     "NestedStepError",
     "NonRetriableError",
@@ -29,6 +32,7 @@ __all__ = [
     "RetryAfterError",
     "StepError",
     "StepInterruptedError",
+    "Timeouts",
     "UnserializableOutputError",
     "cron",
     "current_step",

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
 from stepbridge.context import Context, ContextSync
+from stepbridge.core.limits import INVOCATIONS_MAX
 from stepbridge.core.triggers import InvokeTrigger, Trigger
+from stepbridge.declare import Cancel, EventMatch, Timeouts, cancellers_of, idempotency_of, limits_of, waits_of
 from stepbridge.errors import ConfigError
 from stepbridge.function import (
     FAILURE_SUFFIX,
@@ -36,27 +38,33 @@ class App:
 
     Args:
         app_id: 1 to 32 of `a-z`, `0-9` and `-`. Run ids are made of it: another id, other runs.
-        publish_finished: Send `stepbridge/function.finished` for every run that ends well.
+        publish_finished: Send `stepbridge/function.finished` for every run that ends.
+        max_invocations: A run that has taken so many is parked, as one that would never end.
 
     Raises:
         ConfigError: The id is malformed.
     """
 
-    def __init__(self, app_id: str, *, publish_finished: bool = False) -> None:
+    def __init__(self, app_id: str, *, publish_finished: bool = False, max_invocations: int = INVOCATIONS_MAX) -> None:
         if not _APP_ID.fullmatch(app_id):
             message = f"app id {app_id!r}. Mend: 1 to 32 of a-z, 0-9 and '-'."
             raise ConfigError(message)
         self.id = app_id
         self.publish_finished = publish_finished
+        self.max_invocations = max_invocations
         self.functions: dict[str, Function[Any]] = {}
 
-    def function(
+    def function(  # noqa: PLR0913 - a declaration's keywords
         self,
         function_id: str,
         *,
         trigger: Trigger | Sequence[Trigger],
         retries: int = 4,
         on_failure: Callable[..., Any] | None = None,
+        waits: Sequence[EventMatch] = (),
+        cancel: Sequence[Cancel] = (),
+        timeouts: Timeouts | None = None,
+        idempotency: str | None = None,
         name: str | None = None,
         output_type: Any = None,
     ) -> Decorator:
@@ -67,6 +75,10 @@ class App:
             trigger: One trigger or several. An event starts the function at most once.
             retries: Of the body and of each step, separately: 0 to 20.
             on_failure: A handler of its own run, `<function_id>-failure`, once a run has failed.
+            waits: Awaited events, declared ahead: what makes `lookback` possible, and narrows the bus rule.
+            cancel: Events that cancel a run.
+            timeouts: How long a run may wait for its start, and last.
+            idempotency: A path of the trigger, `"event.data.orderId"`: events that are equal there start one run.
             name: For people; the id where it is left out.
             output_type: By which the output is stored, instead of the return annotation.
 
@@ -85,6 +97,12 @@ class App:
             raise ConfigError(message)
         triggers = triggers_of(trigger, what)
         check_retries(retries, what)
+        declared: dict[str, Any] = {
+            "waits": waits_of(waits, what),
+            "cancellers": cancellers_of(cancel, what),
+            "limits": limits_of(timeouts, what),
+            "idempotency": idempotency_of(idempotency, what),
+        }
 
         def decorate(handler: Callable[..., Any]) -> Function[Any]:
             check_handler(handler, what)
@@ -109,6 +127,7 @@ class App:
                 retries=retries,
                 hint=output_hint(handler, output_type),
                 on_failure=failure,
+                **declared,
             )
             self.functions[function_id] = made
             if failure is not None:

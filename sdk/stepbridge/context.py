@@ -81,7 +81,7 @@ class Context(_Shared[DataT]):
 
     def __init__(self, run: Run, runner: Runner, event: Event[DataT]) -> None:
         super().__init__(run, event)
-        self.step = Step(runner)
+        self.step = Step(runner, retries=run.max_attempts - 1)
         self.group = Group()
 
 
@@ -90,7 +90,7 @@ class ContextSync(_Shared[DataT]):
 
     def __init__(self, run: Run, runner: RunnerSync, event: Event[DataT]) -> None:
         super().__init__(run, event)
-        self.step = StepSync(runner)
+        self.step = StepSync(runner, retries=run.max_attempts - 1)
         self.group = GroupSync(runner)
 
 

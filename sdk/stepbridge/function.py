@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
 from stepbridge.core import codec
 from stepbridge.core.cron import parse_cron
 from stepbridge.core.expression import compile_expression
 from stepbridge.core.limits import EVENT_NAME_MAX, RETRIES_MAX
-from stepbridge.core.triggers import CronTrigger, EventTrigger, InvokeTrigger, Trigger
+from stepbridge.core.matching import lookback_signature
+from stepbridge.core.triggers import Canceller, CronTrigger, EventTrigger, InvokeTrigger, Limits, Pattern, Trigger
 from stepbridge.errors import ConfigError
 
 T_co = TypeVar("T_co", covariant=True)
@@ -78,6 +80,24 @@ class Function(Generic[T_co]):
     hint: object
     """By which the output is stored: the handler's return annotation or `output_type`."""
     on_failure: Function[Any] | None = None
+    waits: tuple[Pattern, ...] = ()
+    cancellers: tuple[Canceller, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    idempotency: str | None = None
+    """Dotted path below `event` whose value stands for the event's id."""
+
+    def lookback_of(self, pattern: Pattern) -> timedelta | None:
+        """How far back the function declared that such a wait may look; None: not at all."""
+        signature = lookback_signature(pattern.match, pattern.if_exp)
+        for declared in self.waits:
+            same = declared.event == pattern.event
+            if (
+                same
+                and isinstance(declared.lookback, timedelta)
+                and lookback_signature(declared.match, declared.if_exp) == signature
+            ):
+                return declared.lookback
+        return None
 
     @property
     def is_async(self) -> bool:

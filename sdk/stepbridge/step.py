@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import contextlib
+import importlib
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -10,16 +12,16 @@ from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from stepbridge.core import codec, steps
 from stepbridge.core.durations import parse_duration, parse_instant
-from stepbridge.core.limits import RUN_MAX
+from stepbridge.core.limits import RETRIES_DEFAULT, RUN_MAX
+from stepbridge.core.records import Kind
+from stepbridge.declare import Duration, EventMatch, pattern_of
 from stepbridge.errors import ConfigError
-from stepbridge.events import Event, drafts_of, name_problem
+from stepbridge.events import Event, drafts_of
 from stepbridge.function import Function, check_retries, is_async
 
 P = ParamSpec("P")
 T = TypeVar("T")
 M = TypeVar("M")
-Duration = str | float | timedelta
-"""`"30s"`, `"1h30m"`, `"7 days"`, a `timedelta`, or milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +71,10 @@ class Options:
 class _Steps:
     """What both colours share: arguments are checked here and become data."""
 
-    def __init__(self, runner: Runner, options: Options | None = None) -> None:
+    def __init__(self, runner: Runner, options: Options | None = None, *, retries: int = RETRIES_DEFAULT) -> None:
         self._runner = runner
         self._options = options or Options()
+        self._retries = retries
 
     def _with(self, retries: int | None, timeout: Duration | None, output_type: Any) -> Options:
         if retries is not None:
@@ -117,21 +120,75 @@ class _Steps:
         _check_id(step_id)
         return steps.SleepStep(step_id=step_id, until=parse_instant(until, what=f"sleep_until {step_id!r}"))
 
-    def _wait(
+    def _wait(  # noqa: PLR0913, PLR0917 - the public call's keywords
         self,
         step_id: str,
         event: str,
         timeout: Duration,
         match: str | Mapping[str, object] | None,
         if_exp: str | None,
+        lookback: Duration | bool | None,  # noqa: FBT001 - True is a value here
         model: type[Any] | None,
     ) -> steps.WaitStep:
         _check_id(step_id)
-        if problem := name_problem(event, system=True):
-            message = f"wait {step_id!r}: {problem}"
+        pattern = pattern_of(event, match, if_exp, lookback, f"wait {step_id!r}")
+        length = parse_duration(timeout, what=f"timeout of wait {step_id!r}", maximum=RUN_MAX)
+        return steps.WaitStep(step_id=step_id, patterns=(pattern,), timeout=length, model=model)
+
+    def _wait_any(self, step_id: str, waits: Sequence[EventMatch], timeout: Duration) -> steps.WaitStep:
+        _check_id(step_id)
+        patterns = tuple(
+            pattern_of(one.event, one.match, one.if_exp, one.lookback, f"wait {index} of {step_id!r}")
+            for index, one in enumerate(waits)
+        )
+        if not patterns:
+            message = f"wait_for_any {step_id!r}: no wait. Mend: [EventMatch(event, match=...), ...]."
             raise ConfigError(message)
         length = parse_duration(timeout, what=f"timeout of wait {step_id!r}", maximum=RUN_MAX)
-        return steps.WaitStep(step_id=step_id, event=event, match=match, if_exp=if_exp, timeout=length, model=model)
+        return steps.WaitStep(step_id=step_id, patterns=patterns, timeout=length, kind=Kind.WAIT_ANY)
+
+    def _wait_signal(self, step_id: str, signal: str, timeout: Duration) -> steps.SignalStep:
+        _check_id(step_id)
+        _check_id(signal)
+        length = parse_duration(timeout, what=f"timeout of wait {step_id!r}", maximum=RUN_MAX)
+        return steps.SignalStep(step_id=step_id, signal=signal, timeout=length)
+
+    def _send_signal(self, step_id: str, signal: str, data: object) -> steps.SendSignalStep:
+        _check_id(step_id)
+        _check_id(signal)
+        text = codec.encode(data, codec.PLAIN, what=f"send_signal {step_id!r}")
+        return steps.SendSignalStep(step_id=step_id, signal=signal, data=text, retries=self._options.retries)
+
+    def _map(
+        self,
+        step_id: str,
+        fn: Callable[..., Any] | Function[Any],
+        items: Iterable[Any],
+        max_concurrency: int | None,
+        return_exceptions: bool,  # noqa: FBT001 - private
+    ) -> steps.MapStep:
+        _check_id(step_id)
+        if max_concurrency is not None and (type(max_concurrency) is not int or max_concurrency < 1):
+            message = f"map {step_id!r}: max_concurrency={max_concurrency!r}. Mend: a whole number from 1, or None."
+            raise ConfigError(message)
+        is_function = isinstance(fn, Function)
+        values = [item if not is_function or isinstance(item, dict) else {"item": item} for item in items]
+        texts = tuple(
+            codec.encode(value, codec.PLAIN, what=f"item {index} of map {step_id!r}")
+            for index, value in enumerate(values)
+        )
+        options = self._options
+        hint = fn.hint if isinstance(fn, Function) else codec.return_hint(fn)
+        return steps.MapStep(
+            step_id=step_id,
+            target=fn.id if isinstance(fn, Function) else qualified_name(fn, step_id),
+            is_function=is_function,
+            items=texts,
+            max_concurrency=max_concurrency,
+            return_exceptions=return_exceptions,
+            max_attempts=(self._retries if options.retries is None else options.retries) + 1,
+            hint=hint if options.output_type is None else codec.usable_hint(options.output_type),
+        )
 
     def _invoke(
         self, step_id: str, function: Function[Any] | str, data: object, timeout: Duration | None
@@ -175,7 +232,7 @@ class Step(_Steps):
         self, *, retries: int | None = None, timeout: Duration | None = None, output_type: Any = None
     ) -> Step:
         """The same steps with other settings: attempts, time for an async `fn`, type of the value."""
-        return Step(self._runner, self._with(retries, timeout, output_type))
+        return Step(self._runner, self._with(retries, timeout, output_type), retries=self._retries)
 
     @overload
     def run(
@@ -212,6 +269,7 @@ class Step(_Steps):
         timeout: Duration,
         match: str | Mapping[str, object] | None = ...,
         if_exp: str | None = ...,
+        lookback: Duration | bool | None = ...,
         model: None = ...,
     ) -> Coroutine[Any, Any, Event | None]: ...
     @overload
@@ -223,9 +281,10 @@ class Step(_Steps):
         timeout: Duration,
         match: str | Mapping[str, object] | None = ...,
         if_exp: str | None = ...,
+        lookback: Duration | bool | None = ...,
         model: type[M],
     ) -> Coroutine[Any, Any, Event[M] | None]: ...
-    def wait_for_event(
+    def wait_for_event(  # noqa: PLR0913 - keywords
         self,
         step_id: str,
         *,
@@ -233,6 +292,7 @@ class Step(_Steps):
         timeout: Duration,
         match: str | Mapping[str, object] | None = None,
         if_exp: str | None = None,
+        lookback: Duration | bool | None = None,
         model: type[Any] | None = None,
     ) -> Coroutine[Any, Any, Any]:
         """Goes on with the first event that matches, or with None after `timeout` (at most 366 days).
@@ -244,12 +304,14 @@ class Step(_Steps):
             match: A path that must be equal in the trigger and in the candidate (`"data.orderId"`), or
                 a dict of paths and values.
             if_exp: CEL over `event`, the trigger, and `async`, the candidate. Not with `match`.
+            lookback: An event counts too that came before the wait, since the run's start: True, or
+                within a duration. The function's `waits=` must declare it.
             model: A pydantic model for the event's data.
 
         Raises:
             StepError: `match` names a path that the trigger lacks.
         """
-        return self._runner.call(self._wait(step_id, event, timeout, match, if_exp, model))  # type: ignore[no-any-return]
+        return self._runner.call(self._wait(step_id, event, timeout, match, if_exp, lookback, model))  # type: ignore[no-any-return]
 
     @overload
     def invoke(
@@ -284,6 +346,83 @@ class Step(_Steps):
         """Puts events on the bus and returns their ids in order; repeated, it sends the same ids."""
         return self._runner.call(self._send(step_id, events))  # type: ignore[no-any-return]
 
+    def wait_for_any(
+        self, step_id: str, waits: Sequence[EventMatch], *, timeout: Duration
+    ) -> Coroutine[Any, Any, tuple[int, Event] | None]:
+        """Goes on with the first event that one of `waits` matches, and that one's index; None after `timeout`."""
+        return self._runner.call(self._wait_any(step_id, waits, timeout))  # type: ignore[no-any-return]
+
+    def wait_for_signal(self, step_id: str, signal: str, *, timeout: Duration) -> Coroutine[Any, Any, Any]:
+        """Goes on with the data of the first `send_signal` of this name; None after `timeout`.
+
+        Raises:
+            StepError: `SignalConflictError`: another run waits for the signal already.
+        """
+        return self._runner.call(self._wait_signal(step_id, signal, timeout))  # type: ignore[no-any-return]
+
+    def send_signal(self, step_id: str, signal: str, data: Any = None) -> Coroutine[Any, Any, None]:
+        """Wakes the one run of this app that waits for the signal; nothing happens where none does."""
+        return self._runner.call(self._send_signal(step_id, signal, data))  # type: ignore[no-any-return]
+
+    @overload
+    def map(
+        self,
+        step_id: str,
+        fn: Function[T],
+        items: Iterable[Any],
+        /,
+        *,
+        max_concurrency: int | None = ...,
+        return_exceptions: bool = ...,
+    ) -> Coroutine[Any, Any, list[T]]: ...
+    @overload
+    def map(
+        self,
+        step_id: str,
+        fn: Callable[[Any], Coroutine[Any, Any, T]],
+        items: Iterable[Any],
+        /,
+        *,
+        max_concurrency: int | None = ...,
+        return_exceptions: bool = ...,
+    ) -> Coroutine[Any, Any, list[T]]: ...
+    @overload
+    def map(
+        self,
+        step_id: str,
+        fn: Callable[[Any], T],
+        items: Iterable[Any],
+        /,
+        *,
+        max_concurrency: int | None = ...,
+        return_exceptions: bool = ...,
+    ) -> Coroutine[Any, Any, list[T]]: ...
+    def map(
+        self,
+        step_id: str,
+        fn: Callable[..., Any] | Function[Any],
+        items: Iterable[Any],
+        /,
+        *,
+        max_concurrency: int | None = None,
+        return_exceptions: bool = False,
+    ) -> Coroutine[Any, Any, list[Any]]:
+        """Runs `fn` for each item in an invocation of its own, for thousands of items; results in order.
+
+        Args:
+            step_id: Names the step.
+            fn: A module-level function of one argument, or a `Function`: then each item is a child run,
+                whose data is the item, or `{"item": item}` where it is no dict.
+            items: JSON values.
+            max_concurrency: At most so many at once; all at once where it is left out.
+            return_exceptions: Errors stand in their items' places, as `StepError`s.
+
+        Raises:
+            StepError: The first failed item's, once all have ended.
+        """
+        step = self._map(step_id, fn, items, max_concurrency, return_exceptions)
+        return self._runner.call(step)  # type: ignore[no-any-return]
+
 
 class StepSync(_Steps):
     """The steps of a sync handler: each call returns the value. See `Step` for what each means."""
@@ -292,7 +431,7 @@ class StepSync(_Steps):
         self, *, retries: int | None = None, timeout: Duration | None = None, output_type: Any = None
     ) -> StepSync:
         """The same steps with other settings: attempts, type of the value."""
-        return StepSync(self._runner, self._with(retries, timeout, output_type))
+        return StepSync(self._runner, self._with(retries, timeout, output_type), retries=self._retries)
 
     def run(self, step_id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `fn(*args, **kwargs)` once durably."""
@@ -315,6 +454,7 @@ class StepSync(_Steps):
         timeout: Duration,
         match: str | Mapping[str, object] | None = ...,
         if_exp: str | None = ...,
+        lookback: Duration | bool | None = ...,
         model: None = ...,
     ) -> Event | None: ...
     @overload
@@ -326,9 +466,10 @@ class StepSync(_Steps):
         timeout: Duration,
         match: str | Mapping[str, object] | None = ...,
         if_exp: str | None = ...,
+        lookback: Duration | bool | None = ...,
         model: type[M],
     ) -> Event[M] | None: ...
-    def wait_for_event(
+    def wait_for_event(  # noqa: PLR0913 - keywords
         self,
         step_id: str,
         *,
@@ -336,10 +477,11 @@ class StepSync(_Steps):
         timeout: Duration,
         match: str | Mapping[str, object] | None = None,
         if_exp: str | None = None,
+        lookback: Duration | bool | None = None,
         model: type[Any] | None = None,
     ) -> Event[Any] | None:
         """Goes on with the first event that matches, or with None after `timeout`."""
-        return self._runner.call(self._wait(step_id, event, timeout, match, if_exp, model))  # type: ignore[no-any-return]
+        return self._runner.call(self._wait(step_id, event, timeout, match, if_exp, lookback, model))  # type: ignore[no-any-return]
 
     @overload
     def invoke(
@@ -368,3 +510,77 @@ class StepSync(_Steps):
     def send_event(self, step_id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Puts events on the bus and returns their ids in order."""
         return self._runner.call(self._send(step_id, events))  # type: ignore[no-any-return]
+
+    def wait_for_any(
+        self, step_id: str, waits: Sequence[EventMatch], *, timeout: Duration
+    ) -> tuple[int, Event[Any]] | None:
+        """Goes on with the first event that one of `waits` matches, and that one's index."""
+        return self._runner.call(self._wait_any(step_id, waits, timeout))  # type: ignore[no-any-return]
+
+    def wait_for_signal(self, step_id: str, signal: str, *, timeout: Duration) -> Any:
+        """Goes on with the data of the first `send_signal` of this name; None after `timeout`."""
+        return self._runner.call(self._wait_signal(step_id, signal, timeout))
+
+    def send_signal(self, step_id: str, signal: str, data: Any = None) -> None:
+        """Wakes the one run of this app that waits for the signal."""
+        self._runner.call(self._send_signal(step_id, signal, data))
+
+    @overload
+    def map(
+        self,
+        step_id: str,
+        fn: Function[T],
+        items: Iterable[Any],
+        /,
+        *,
+        max_concurrency: int | None = ...,
+        return_exceptions: bool = ...,
+    ) -> list[T]: ...
+    @overload
+    def map(
+        self,
+        step_id: str,
+        fn: Callable[[Any], T],
+        items: Iterable[Any],
+        /,
+        *,
+        max_concurrency: int | None = ...,
+        return_exceptions: bool = ...,
+    ) -> list[T]: ...
+    def map(
+        self,
+        step_id: str,
+        fn: Callable[..., Any] | Function[Any],
+        items: Iterable[Any],
+        /,
+        *,
+        max_concurrency: int | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """Runs `fn` for each item in an invocation of its own; results in order."""
+        step = self._map(step_id, fn, items, max_concurrency, return_exceptions)
+        return self._runner.call(step)  # type: ignore[no-any-return]
+
+
+def qualified_name(fn: Callable[..., Any], step_id: str) -> str:
+    """`module:qualname` of a function that can be found by it, or a `ConfigError`."""
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    found: object = None
+    with contextlib.suppress(ImportError, AttributeError):
+        found = function_at(f"{module}:{name}")
+    if found is not fn:
+        message = (
+            f"map {step_id!r}: {fn!r} cannot be found by its name in another invocation."
+            " Mend: a function at the top level of a module, or a Function of the app."
+        )
+        raise ConfigError(message)
+    return f"{module}:{name}"
+
+
+def function_at(target: str) -> Callable[..., Any]:
+    """The function that `module:qualname` names."""
+    module, _, name = target.partition(":")
+    found: Any = importlib.import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part)
+    return found  # type: ignore[no-any-return]

@@ -20,12 +20,12 @@ from stepbridge.core.items import HEAD_SK, head_of
 from stepbridge.core.limits import INVOCATION
 from stepbridge.core.records import Head
 from stepbridge.core.steps import Draft
-from stepbridge.engine.advance import Invocation
+from stepbridge.engine.answers import Invocation
+from stepbridge.engine.calls import Stub
 from stepbridge.engine.engine import Engine
 from stepbridge.engine.publish import entries_of
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants
-from stepbridge.engine.session import Stub
 from stepbridge.engine.store import Store
 from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers

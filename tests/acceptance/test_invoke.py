@@ -337,7 +337,7 @@ def test_repeated_calls_are_runs_of_their_own(colour: Colour) -> None:
     def parent(ctx: Any) -> Script:
         values = []
         for number in range(3):
-            values.append((yield ctx.step.invoke("call", function="child", data={"n": number})))
+            values += [(yield ctx.step.invoke("call", function="child", data={"n": number}))]
         return values
 
     colour.function(app, "child", double, trigger=invoke_only())

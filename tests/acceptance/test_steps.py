@@ -157,7 +157,9 @@ def test_a_step_id_is_text_that_is_not_empty(colour: Colour, wrong: Any) -> None
     assert repr(wrong) in error["message"]
 
 
-@pytest.mark.parametrize("step_id", ["🚀", "a/b#c:1", " ", "naïve step", "x" * 500, "%$^&", 'quo"te', "new\nline", "a:1"])
+@pytest.mark.parametrize(
+    "step_id", ["🚀", "a/b#c:1", " ", "naïve step", "x" * 500, "%$^&", 'quo"te', "new\nline", "a:1"]
+)
 def test_a_step_id_may_hold_any_characters(colour: Colour, step_id: str) -> None:
     """And is shown as written, for steps of every kind."""
 
@@ -266,6 +268,7 @@ def test_with_options_sets_a_steps_own_retries(colour: Colour) -> None:
     flaky, patient = Flaky(*[ValueError("no")] * 9), Flaky(*[ValueError("no")] * 6)
 
     def script(ctx: Any) -> Script:
+        attempts = 0
         try:
             yield ctx.step.with_options(retries=1).run("impatient", flaky)
         except StepError as error:
@@ -328,9 +331,7 @@ def test_a_timeout_for_a_sync_function_is_a_clear_error(colour: Colour) -> None:
     assert "thread" in error["message"]
 
 
-def test_a_step_id_from_two_source_lines_is_warned_of_once(
-    colour: Colour, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_step_id_from_two_source_lines_is_warned_of_once(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
     """Naming the id and both lines; a loop over one line is no cause."""
 
     def script(ctx: Any) -> Script:
@@ -349,19 +350,19 @@ def test_a_step_id_from_two_source_lines_is_warned_of_once(
     assert not [record for record in caplog.records if "looped" in record.getMessage()]
 
 
-def test_a_sync_handler_runs_async_functions_too() -> None:
-    """Both colours are first class: the coroutine is run to its end."""
+def test_an_async_function_in_a_sync_handler_is_a_clear_error() -> None:
+    """A sync handler has no loop to await it in; nothing is left unawaited."""
     app = App("shop")
 
-    async def fetch(number: int) -> int:
-        await asyncio.sleep(0)
-        return number + 1
+    async def fetch() -> int:
+        return 1
 
-    @app.function("f", trigger=event("go"))
-    def f(ctx: ContextSync) -> int:
-        value: Any = ctx.step.run("fetch", fetch, 1)
-        return int(value)
+    @app.function("f", trigger=event("go"), retries=0)
+    def f(ctx: ContextSync) -> None:
+        ctx.step.run("my-step", fetch)
 
     with Simulation(app) as sim:
         sim.send("go")
-        assert sim.run("f").output == 2
+        error = error_of(sim.run("f"))
+    assert error["name"] == "ConfigError"
+    assert "my-step" in error["message"]

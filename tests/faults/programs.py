@@ -8,7 +8,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stepbridge import App, Context, ContextSync, NonRetriableError, StepError, event, invoke_only
+from stepbridge import (
+    App,
+    Cancel,
+    Context,
+    ContextSync,
+    EventMatch,
+    NonRetriableError,
+    StepError,
+    Timeouts,
+    event,
+    invoke_only,
+)
 from stepbridge.testing import Simulation
 
 EFFECTS: Counter[str] = Counter()
@@ -237,3 +248,91 @@ def large_values(app: App) -> None:
         big = await ctx.step.run("big", lambda: {"text": ctx.event.data["big"]})
         await ctx.step.sleep("z", "1m")
         return len(big["text"])
+
+
+@program(("go", {"k": 1}), ("stop", {"k": 1}))
+def cancelled_by_an_event(app: App) -> None:
+    @app.function("child", trigger=invoke_only())
+    async def child(ctx: Context) -> None:
+        await ctx.step.sleep("z", "2 days")
+
+    @app.function("f", trigger=event("go"), cancel=[Cancel("stop", match="data.k")])
+    async def handler(ctx: Context) -> None:
+        await asyncio.gather(ctx.step.invoke("c", function=child), ctx.step.sleep("z", "3 days"))
+
+
+@program(("go", {"k": 1}))
+def never_cancelled(app: App) -> None:
+    @app.function("f", trigger=event("go"), cancel=[Cancel("stop", if_exp="async.data.k == event.data.k")])
+    async def handler(ctx: Context) -> str:
+        return await ctx.step.run("a", effect, "a")
+
+
+@program(("go", {"k": 1}))
+def lasts_too_long(app: App) -> None:
+    @app.function("f", trigger=event("go"), timeouts=Timeouts(finish="2h"))
+    async def handler(ctx: Context) -> None:
+        await ctx.step.run("a", effect, "a")
+        await ctx.step.wait_for_event("w", event="paid", timeout="7 days")
+
+
+@program(("paid", {"k": 1}), ("go", {"k": 1}), ("paid", {"k": 1, "n": 2}))
+def looks_back(app: App) -> None:
+    @app.function("f", trigger=event("go"), waits=[EventMatch("echo", match="data.k", lookback="1h")])
+    async def handler(ctx: Context) -> Any:
+        await ctx.step.send_event("send", {"name": "echo", "data": {"k": 1}})
+        await ctx.step.sleep("z", "5m")
+        found = await ctx.step.wait_for_event("w", event="echo", match="data.k", timeout="7 days", lookback=True)
+        await ctx.step.run("after", effect, "after")
+        return found and found.data
+
+
+@program(("go", {"k": 1}), ("second", {"k": 1}))
+def waits_for_any(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        waits = [EventMatch("first", match="data.k"), EventMatch("second", if_exp="async.data.k == event.data.k")]
+        found = await ctx.step.wait_for_any("w", waits, timeout="7 days")
+        await ctx.step.run("after", effect, "after")
+        return found and found[0]
+
+
+@program(("go", {"k": 1}), ("call", {}))
+def waits_for_a_signal(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        return await ctx.step.wait_for_signal("w", "bell", timeout="7 days")
+
+    @app.function("g", trigger=event("call"))
+    def other(ctx: ContextSync) -> None:
+        ctx.step.send_signal("ring", "bell", {"n": 1})
+
+
+def item_effect(item: int) -> int:
+    """One item's work; the third is hopeless."""
+    effect(f"item {item}")
+    if item == 2:
+        message = "no twos"
+        raise NonRetriableError(message)
+    return item * 10
+
+
+@program(("go", {"k": 1}))
+def maps_a_function(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        done = await ctx.step.map("m", item_effect, [0, 1, 2, 3], return_exceptions=True)
+        await ctx.step.run("after", effect, "after")
+        return [one if isinstance(one, int) else one.message for one in done]
+
+
+@program(("go", {"k": 1}))
+def maps_children_in_lanes(app: App) -> None:
+    @app.function("child", trigger=invoke_only())
+    async def child(ctx: Context) -> Any:
+        await ctx.step.sleep("z", "1m")
+        return await ctx.step.run("k", effect, f"k{ctx.event.data['item']}")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        return await ctx.step.map("m", child, range(5), max_concurrency=2)

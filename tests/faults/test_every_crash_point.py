@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,12 @@ def run_through(program: Program, knife: Knife) -> tuple[End, dict[str, int]]:
 
 def steps(run: Any) -> tuple[Any, ...]:
     """The steps' outcomes, whatever their times and attempts."""
-    return tuple(sorted((str(key), step.status, repr(step.output)) for key, step in run.steps.items()))
+    return tuple(sorted((str(key), step.status, timeless(step.output)) for key, step in run.steps.items()))
+
+
+def timeless(output: Any) -> str:
+    """An output without the time at which an event was sent: a crash before the sending delays it."""
+    return re.sub(r"'ts': \d+", "'ts': ...", repr(output))
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)

@@ -36,10 +36,17 @@ class Clients:
     Args:
         region: Of all clients; None: what the profile says.
         endpoint_url: Of an emulator; None: AWS, or what `AWS_ENDPOINT_URL` says.
+        session: Makes them; None: a new one, which has to read its models first.
     """
 
-    def __init__(self, *, region: str | None = None, endpoint_url: str | None = None) -> None:
-        self._session = botocore.session.get_session()
+    def __init__(
+        self,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        session: botocore.session.Session | None = None,
+    ) -> None:
+        self._session = session or botocore.session.get_session()
         self._arguments: dict[str, Any] = {
             "region_name": region,
             "endpoint_url": endpoint_url,

@@ -1,8 +1,12 @@
-"""The table's shape, named once: adapter, stack and local backends take it from here."""
+"""The shapes of table and rule, named once: adapter, stack and local backends take them from here."""
 
 from __future__ import annotations
 
 from typing import Any, Final
+
+from stepbridge.app import App
+from stepbridge.core.triggers import EventTrigger
+from stepbridge.events import RESERVED_PREFIX
 
 PARTITION_KEY: Final = "pk"
 SORT_KEY: Final = "sk"
@@ -42,3 +46,18 @@ def _keys(partition: str, sort: str) -> list[dict[str, str]]:
         {"AttributeName": partition, "KeyType": "HASH"},
         {"AttributeName": sort, "KeyType": "RANGE"},
     ]
+
+
+def event_pattern(app: App) -> dict[str, Any]:
+    """The app's EventBridge rule, which lets through what `engine.rule.wants` does.
+
+    That is every event but system events, and of those what a function is triggered by.
+    """
+    triggers = (trigger for function in app.functions.values() for trigger in function.triggers)
+    names = {trigger.name for trigger in triggers if isinstance(trigger, EventTrigger)}
+    wanted = sorted(name for name in names if name.startswith(RESERVED_PREFIX))
+    return {"detail-type": [{"anything-but": {"prefix": RESERVED_PREFIX}}, *map(_matcher, wanted)]}
+
+
+def _matcher(name: str) -> str | dict[str, str]:
+    return {"prefix": name[:-1]} if name.endswith("*") else name

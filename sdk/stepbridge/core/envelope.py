@@ -21,6 +21,8 @@ class Incoming:
     """As expressions and handlers see it: name, data, id, ts, source."""
     extra: dict[str, str]
     """Trace context."""
+    grain_ms: int = 1
+    """How exact its time is: EventBridge's own is in whole seconds."""
 
 
 def event_of(body: str) -> Incoming:
@@ -53,6 +55,7 @@ def event_of(body: str) -> Incoming:
             "ts": ts if type(ts) is int else _envelope_ts(envelope),
             "source": str(envelope.get("source", "")),
         },
+        grain_ms=1 if type(ts) is int else 1000,
         extra={"traceparent": meta["tp"]} if isinstance(meta.get("tp"), str) else {},
     )
 

@@ -7,6 +7,9 @@
     R#<run>       S#<step key>     register
     W#<place>     <run>#<step>     wait; `place` hashes event name, signature and values
     REG           SIG#<event>      the signatures of an event name
+    B#<place>     <ts>#<event id>  an event that a wait may look back for
+    M#<run>#<step key>             a map step: `#join` joins its shards, each of which stands in a partition
+    M#<run>#<step key>#<shard>     of its own: `#join` joins its items, `S#<index>` is an item's register
 
 Short attribute names, since DynamoDB bills their bytes too.
 """
@@ -25,15 +28,18 @@ from stepbridge.core.limits import FORMAT_VERSION
 from stepbridge.core.records import (
     Armed,
     ArmedChild,
+    ArmedMap,
     ArmedWait,
     Blob,
     EventRecord,
     Failure,
     Head,
     Kind,
+    MapItem,
     Mark,
     Parent,
     Register,
+    Role,
     Status,
     Stored,
     Timer,
@@ -41,6 +47,7 @@ from stepbridge.core.records import (
 )
 
 HEAD_SK: Final = "#"
+JOIN_SK: Final = "#join"
 REGISTER_PREFIX: Final = "S#"
 
 
@@ -72,6 +79,16 @@ def side_key(run_id: str, name: str) -> Key:
 def wait_key(place: str, run_id: str, step_key: str) -> Key:
     """Where a wait stands in the match index."""
     return Key(f"W#{place}", f"{run_id}#{step_key}")
+
+
+def seen_key(place: str, ts_ms: int, event_id: str) -> Key:
+    """Where an event stands that a wait may look back for."""
+    return Key(f"B#{place}", f"{ts_ms:015}#{event_id}")
+
+
+def map_pk(run_id: str, step_key: str, shard: int | None = None) -> str:
+    """The partition of a map step, or of one of its shards."""
+    return f"M#{run_id}#{step_key}" + ("" if shard is None else f"#{shard}")
 
 
 def signatures_key(event_name: str) -> Key:
@@ -152,6 +169,8 @@ def register_item(run_id: str, register: Register) -> Item:
         item["sn"] = ",".join(register.seen)
     if register.event_id is not None:
         item["ei"] = register.event_id
+    if register.by_run:
+        item["br"] = 1
     return item
 
 
@@ -172,6 +191,7 @@ def register_of(item: Item) -> Register:
         started_at=from_ms(int(item["t0"])),
         ended_at=from_ms(int(item["t1"])),
         event_id=str(item["ei"]) if "ei" in item else None,
+        by_run="br" in item,
     )
 
 
@@ -181,8 +201,13 @@ def armed_text(armed: tuple[Armed, ...]) -> str:
     rows: list[list[Any]] = []
     for one in armed:
         deadline = None if one.deadline is None else to_ms(one.deadline)
-        tag, rest = ("w", one.places) if isinstance(one, ArmedWait) else ("c", (one.run_id,))
-        rows.append([tag, one.step_id, one.occurrence, deadline, *rest])
+        match one:
+            case ArmedWait(places=places):
+                rows.append(["w", one.step_id, one.occurrence, deadline, *places])
+            case ArmedChild(run_id=run_id):
+                rows.append(["c", one.step_id, one.occurrence, deadline, run_id])
+            case ArmedMap(count=count):
+                rows.append(["m", one.step_id, one.occurrence, None, count])
     return dump(rows)
 
 
@@ -196,6 +221,8 @@ def armed_of(text: str) -> tuple[Armed, ...]:
             armed.append(
                 ArmedWait(step_key=key, step_id=step_id, occurrence=occurrence, places=tuple(rest), deadline=deadline)
             )
+        elif tag == "m":
+            armed.append(ArmedMap(step_key=key, step_id=step_id, occurrence=occurrence, count=rest[0]))
         else:
             armed.append(
                 ArmedChild(step_key=key, step_id=step_id, occurrence=occurrence, run_id=rest[0], deadline=deadline)
@@ -220,16 +247,41 @@ def head_birth(head: Head) -> Item:
         **stored_attributes("d", event.data),
     }
     if head.parent is not None:
-        item["pa"] = dump([head.parent.run_id, head.parent.step_key, head.parent.step_id, head.parent.occurrence])
+        item["pa"] = dump(parent_row(head.parent))
     if head.extra:
         item["x"] = json.dumps(head.extra, separators=(",", ":"))
     return item
 
 
+def parent_row(parent: Parent) -> list[Any]:
+    """A parent as a row of JSON."""
+    row: list[Any] = [parent.run_id, parent.step_key, parent.step_id, parent.occurrence]
+    if parent.item is not None:
+        row.append(item_row(parent.item))
+    return row
+
+
 def parent_of(row: list[Any]) -> Parent:
-    """The parent that a row of run, step key, step id and occurrence names."""
-    run_id, step_key, step_id, occurrence = row
-    return Parent(run_id=run_id, step_key=step_key, step_id=step_id, occurrence=occurrence)
+    """The parent that such a row names."""
+    run_id, step_key, step_id, occurrence, *item = row
+    return Parent(
+        run_id=run_id,
+        step_key=step_key,
+        step_id=step_id,
+        occurrence=occurrence,
+        item=map_item_of(item[0]) if item else None,
+    )
+
+
+def item_row(item: MapItem) -> list[Any]:
+    """An item of a map as a row of JSON."""
+    return [item.index, item.count, item.lanes, item.source, item.target]
+
+
+def map_item_of(row: list[Any]) -> MapItem:
+    """The item that such a row names."""
+    index, count, lanes, source, target = row
+    return MapItem(index=index, count=count, lanes=lanes, source=source, target=target)
 
 
 def head_of(item: Item) -> Head:
@@ -277,6 +329,13 @@ def wait_item(wait: Wait, ttl: int) -> Item:
     }
     if wait.occurrence:
         item["i"] = wait.occurrence
+    if wait.role is not Role.STEP:
+        item["ro"] = wait.role.value
+        item["ix"] = wait.index
+    if wait.kind is not Kind.WAIT:
+        item["k"] = wait.kind.value
+    if wait.since_ms:
+        item["si"] = wait.since_ms
     if wait.expression:
         item["ex"] = wait.expression
         item["ev"] = wait.event
@@ -294,7 +353,11 @@ def wait_of(item: Item) -> Wait:
         step_key=step_key,
         step_id=str(item["n"]),
         occurrence=int(item.get("i", 0)),
+        role=Role(str(item.get("ro", "step"))),
+        index=int(item.get("ix", 0)),
+        kind=Kind(str(item.get("k", Kind.WAIT.value))),
         event_name=str(item["en"]),
+        since_ms=int(item.get("si", 0)),
         expression=str(item.get("ex", "")),
         event=str(item.get("ev", "")),
         consumed=tuple(json.loads(str(item.get("no", "[]")))),

@@ -66,6 +66,14 @@ EVENTS_PER_CALL: Final = 10
 MESSAGES_PER_CALL: Final = 10
 """Entries of one SendMessageBatch call. Source: SQS API, 2026-11."""
 
+# -- fan-out ---------------------------------------------------------------------------------------
+MAP_SHARD: Final = 100
+"""Items that one partition joins: its join item stays under 1 KB, and no key takes 1,000 writes a second."""
+INVOCATIONS_MAX: Final = 100_000
+"""Of one run, before it is parked: the guard that Lambda's own loop detection would be. `App` may raise it."""
+CANCEL_CHECK_SECONDS: Final = 1.0
+"""A long invocation looks so often whether another one has ended its run."""
+
 # -- work in one invocation ------------------------------------------------------------------------
 PORT_THREADS: Final = 32
 """Threads for AWS calls, with as many pooled connections."""

@@ -98,6 +98,18 @@ def place_of_event(event: Mapping[str, Any], signature: str) -> str:
     return place_of(str(event["name"]), signature, tuple(None if v is MISSING else v for v in found))
 
 
+def lookback_place(want: Want, place: str) -> str:
+    """Where events are kept that a wait at `place` may look back for."""
+    return place_of(want.event_name, SCAN, ()) if want.expression else place
+
+
+def lookback_signature(match: str | Mapping[str, object] | None, if_exp: str | None) -> str:
+    """The signature under which events are kept for a declared wait."""
+    if if_exp is not None or match is None:
+        return SCAN
+    return _signature([match] if isinstance(match, str) else sorted(match))
+
+
 def is_wanted(event: Mapping[str, Any], *, expression: str, trigger: str) -> bool:
     """Whether a candidate that the index found satisfies the whole expression."""
     if not expression:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from stepbridge.core.instants import from_ms, to_ms
-from stepbridge.core.items import parent_of
+from stepbridge.core.items import parent_of, parent_row
 from stepbridge.core.limits import FORMAT_VERSION
 from stepbridge.core.records import Blob, EventRecord, Parent, Stored
 
@@ -54,37 +54,78 @@ class Cancel:
     reason: str
 
 
-Work = Start | Go | Resume | Cancel
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """A function's scheduled time has come."""
+
+    function_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """Run a function for one item of a map step."""
+
+    parent: Parent
+    target: str
+    """`module:qualname`."""
+    value: Stored
+    """JSON text."""
+    attempt: int = 0
+    max_attempts: int
+    due_at: datetime | None = None
+
+
+Work = Start | Go | Resume | Cancel | Tick | Item
 
 
 def message_text(work: Work) -> str:
     """The body of the message that asks for `work`."""
-    row: dict[str, Any]
+    return json.dumps({"stepbridge": FORMAT_VERSION, **_row(work)}, ensure_ascii=False, separators=(",", ":"))
+
+
+def _row(work: Work) -> dict[str, Any]:
     match work:
         case Start():
-            event = work.event
-            row = {
-                "k": "start",
-                "r": work.run_id,
-                "f": work.function_id,
-                "e": [event.name, event.id, event.ts, event.source],
-                "d": _stored_row(event.data or "{}"),
-                "t": to_ms(work.created_at),
-            }
-            if work.parent is not None:
-                parent = work.parent
-                row["p"] = [parent.run_id, parent.step_key, parent.step_id, parent.occurrence]
-            if work.extra:
-                row["x"] = work.extra
+            return _start_row(work)
         case Go():
-            row = {"k": "go", "r": work.run_id, "why": work.why}
-            if work.due_at is not None:
-                row["due"] = to_ms(work.due_at)
+            return {"k": "go", "r": work.run_id, "why": work.why, **_due(work.due_at)}
         case Resume():
-            row = {"k": "resume", "r": work.run_id}
+            return {"k": "resume", "r": work.run_id}
         case Cancel():
-            row = {"k": "cancel", "r": work.run_id, "why": work.reason}
-    return json.dumps({"stepbridge": FORMAT_VERSION, **row}, ensure_ascii=False, separators=(",", ":"))
+            return {"k": "cancel", "r": work.run_id, "why": work.reason}
+        case Tick():
+            return {"k": "tick", "f": work.function_id, "at": work.at.isoformat()}
+        case Item():
+            return {
+                "k": "item",
+                "p": parent_row(work.parent),
+                "f": work.target,
+                "v": _stored_row(work.value),
+                "n": [work.attempt, work.max_attempts],
+                **_due(work.due_at),
+            }
+
+
+def _start_row(work: Start) -> dict[str, Any]:
+    event = work.event
+    row: dict[str, Any] = {
+        "k": "start",
+        "r": work.run_id,
+        "f": work.function_id,
+        "e": [event.name, event.id, event.ts, event.source],
+        "d": _stored_row(event.data or "{}"),
+        "t": to_ms(work.created_at),
+    }
+    if work.parent is not None:
+        row["p"] = parent_row(work.parent)
+    if work.extra:
+        row["x"] = work.extra
+    return row
+
+
+def _due(due_at: datetime | None) -> dict[str, int]:
+    return {} if due_at is None else {"due": to_ms(due_at)}
 
 
 def work_of(body: str) -> Work:
@@ -114,6 +155,17 @@ def work_of(body: str) -> Work:
             return Resume(run_id=row["r"])
         case "cancel":
             return Cancel(run_id=row["r"], reason=row["why"])
+        case "tick":
+            return Tick(function_id=row["f"], at=datetime.fromisoformat(row["at"]))
+        case "item":
+            return Item(
+                parent=parent_of(row["p"]),
+                target=row["f"],
+                value=_stored(row["v"]),
+                attempt=row["n"][0],
+                max_attempts=row["n"][1],
+                due_at=from_ms(row["due"]) if "due" in row else None,
+            )
         case other:
             message = f"unknown kind of message {other!r}"
             raise ValueError(message)

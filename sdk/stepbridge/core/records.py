@@ -34,8 +34,12 @@ class Kind(StrEnum):
     RUN = "run"
     SLEEP = "sleep"
     WAIT = "wait_for_event"
+    WAIT_ANY = "wait_for_any"
+    SIGNAL = "wait_for_signal"
     INVOKE = "invoke"
+    MAP = "map"
     SEND = "send_event"
+    SEND_SIGNAL = "send_signal"
     SEEN = "seen"
     """Not a step: a list of outside results that was too long for another record."""
 
@@ -94,6 +98,8 @@ class Register:
     ended_at: datetime
     event_id: str | None = None
     """Of the event that resolved this wait; None for a timeout and for other kinds."""
+    by_run: bool = False
+    """The run itself found the event, looking back; so it removes the wait."""
 
     @property
     def is_result(self) -> bool:
@@ -114,13 +120,28 @@ class EventRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MapItem:
+    """One item of a map step."""
+
+    index: int
+    count: int
+    lanes: int = 0
+    """At most so many items at once: whoever ends item n begins item n + lanes; 0: all at once."""
+    source: str = ""
+    """With lanes: key of the blob that holds all items."""
+    target: str = ""
+    """With lanes and children: the function that the next child is a run of."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Parent:
-    """Who waits for this run's end: a step of another run."""
+    """Who waits for this run's end: a step of another run, or an item of its map step."""
 
     run_id: str
     step_key: str
     step_id: str
     occurrence: int = 0
+    item: MapItem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +168,18 @@ class ArmedChild:
     """When the wait for it is given up; None: never."""
 
 
-Armed = ArmedWait | ArmedChild
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmedMap:
+    """A map step whose items are on their way."""
+
+    step_key: str
+    step_id: str
+    occurrence: int = 0
+    count: int
+    deadline: None = None
+
+
+Armed = ArmedWait | ArmedChild | ArmedMap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,16 +230,31 @@ class Head:
     """Trace context and the like, carried along unread."""
 
 
+class Role(StrEnum):
+    """What a wait is for."""
+
+    STEP = "step"
+    ANY = "any"
+    """One of several patterns of a step."""
+    CANCEL = "cancel"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """An item of the match index: a step of a run (or its cancellation) that wants an event."""
+    """An item of the match index: a step of a run, or its cancellation, that wants an event."""
 
     place: str
     run_id: str
     step_key: str
     step_id: str
     occurrence: int
+    role: Role = Role.STEP
+    index: int = 0
+    """Of the pattern among several."""
+    kind: Kind = Kind.WAIT
     event_name: str
+    since_ms: int = 0
+    """Older events do not count."""
     expression: str = ""
     """The whole `if_exp`; empty: the key says all."""
     event: str = ""

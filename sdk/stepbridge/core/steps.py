@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from stepbridge.core.records import Kind
+from stepbridge.core.triggers import Pattern
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +37,54 @@ class SleepStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitStep:
-    """Go on with the first event that matches, or with None."""
+    """Go on with the first event that one of the patterns wants, or with None."""
 
     step_id: str
-    event: str
-    match: str | Mapping[str, object] | None
-    if_exp: str | None
+    patterns: tuple[Pattern, ...]
     timeout: timedelta
     model: Any = None
     kind: Kind = Kind.WAIT
+    """`WAIT_ANY`: the pattern's index is told beside the event."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalStep:
+    """Go on with what is sent to the one waiter of this name, or with None."""
+
+    step_id: str
+    signal: str
+    timeout: timedelta
+    kind: Kind = Kind.SIGNAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSignalStep:
+    """Resolve the one waiter of this name."""
+
+    step_id: str
+    signal: str
+    data: str
+    """JSON text."""
+    retries: int | None = None
+    kind: Kind = Kind.SEND_SIGNAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapStep:
+    """Run each item in an invocation of its own and go on with all results, in order."""
+
+    step_id: str
+    target: str
+    """`module:qualname` of a function, or the id of one of the app's functions."""
+    is_function: bool
+    """`target` is one of the app's durable functions."""
+    items: tuple[str, ...]
+    """JSON texts."""
+    max_concurrency: int | None
+    return_exceptions: bool
+    max_attempts: int
+    hint: object
+    kind: Kind = Kind.MAP
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,4 +121,6 @@ class SendStep:
     kind: Kind = Kind.SEND
 
 
-Step = RunStep | SleepStep | WaitStep | InvokeStep | SendStep
+Step = RunStep | SleepStep | WaitStep | SignalStep | InvokeStep | MapStep | SendStep | SendSignalStep
+BodyStep = RunStep | SendStep | SendSignalStep
+"""Steps that run something in this invocation."""

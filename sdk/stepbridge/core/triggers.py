@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from stepbridge.core.cron import Cron
@@ -49,3 +50,30 @@ class InvokeTrigger:
 
 
 Trigger = EventTrigger | CronTrigger | InvokeTrigger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """Which events are wanted. Not both `match` and `if_exp`; neither: all of the name."""
+
+    event: str
+    match: str | Mapping[str, object] | None = None
+    if_exp: str | None = None
+    lookback: timedelta | bool | None = None
+    """How far back an event counts; True: as far as was declared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Canceller:
+    """Events that cancel a run, for as long as `timeout` after it began; None: as long as it lasts."""
+
+    pattern: Pattern
+    timeout: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long a run may be queued before it starts, and last once it has started."""
+
+    start: timedelta | None = None
+    finish: timedelta | None = None

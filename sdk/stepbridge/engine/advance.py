@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, assert_never
@@ -24,9 +24,11 @@ from stepbridge.core.limits import (
 )
 from stepbridge.core.messages import Cancel, Go, Resume, Start, message_text
 from stepbridge.core.records import ArmedChild, ArmedWait, Blob, Failure, Head, Status, Timer
-from stepbridge.core.steps import InvokeStep, WaitStep
 from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
+from stepbridge.engine.arming import INVOKE_TIMEOUT, Arming
 from stepbridge.engine.async_replay import AsyncReplay
+from stepbridge.engine.calls import Stubs
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.finish import Finish
 from stepbridge.engine.outcome import (
@@ -37,10 +39,12 @@ from stepbridge.engine.outcome import (
     Outcome,
     Parked,
     Retry,
+    Stopped,
     Suspended,
 )
 from stepbridge.engine.payloads import Payloads
-from stepbridge.engine.session import INVOKE_TIMEOUT, Session, Stubs, event_for
+from stepbridge.engine.recording import RUN_TIMEOUT, Recording, timed_out
+from stepbridge.engine.session import Session, event_for
 from stepbridge.engine.store import Claimed, Past, Store
 from stepbridge.engine.sync_replay import SyncReplay
 from stepbridge.engine.workers import Workers
@@ -49,30 +53,6 @@ from stepbridge.function import Function
 from stepbridge.ports import Outgoing, Ports
 
 _LOG = logging.getLogger("stepbridge")
-
-
-@dataclass(frozen=True, slots=True)
-class Acknowledge:
-    """The message has done its work, or its successor is durable."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bounce:
-    """The message must come back: the run is held by another invocation, or the backend failed."""
-
-    until: datetime | None = None
-    """When the lease that it met is over."""
-
-
-Answer = Acknowledge | Bounce
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Invocation:
-    """One call of the dispatcher. Its deadline is when the sandbox is killed."""
-
-    id: str
-    deadline: datetime
 
 
 class Advance:
@@ -159,6 +139,11 @@ class Advance:
                 " memory, or past the time limit). Mend the code or the function's memory and timeout, then resume."
             )
             return Parked(Failure(name="CrashLoopError", message=message))
+        if head.epoch > self._app.max_invocations and not fresh:
+            message = (
+                f"the run has taken {self._app.max_invocations} invocations. Mend: end it, or raise max_invocations."
+            )
+            return Parked(Failure(name="TooManyInvocationsError", message=message))
         function = self._app.functions.get(head.function_id)
         if function is None:
             message = (
@@ -178,27 +163,46 @@ class Advance:
             trigger = event_for(row, _model(function, head.event.name))
         except ValueError as error:
             return Failed(failure_of(error))
-        return Session(
+        late, now = function.limits.start, self._ports.clock.now()
+        if late is not None and head.epoch == 1 and now > max(head.created_at, from_ms(head.event.ts)) + late:
+            return Failed(Failure(name=RUN_TIMEOUT, message=f"the run did not start within {late}"))
+        session = Session(
             function=function,
-            known_functions=self._app.functions,
             head=head,
             past=past,
             event=row,
             trigger=trigger,
-            store=self._store,
             payloads=self._payloads,
-            ports=self._ports,
-            stubs=self._stubs,
+            clock=self._ports.clock,
         )
+        if session.finish_by is not None and now >= session.finish_by:
+            session.fail(timed_out(session))
+        return session
 
     async def _replay(self, session: Session, invocation: Invocation) -> Outcome:
+        recording = Recording(session, self._store, self._payloads, self._ports, self._stubs)
+        arming = Arming(session, recording, self._app, self._store, self._payloads, self._ports, self._stubs)
+        if session.fatal is not None:
+            return session.fatal
         if len(session.unlisted) > SEEN_INLINE:
-            await self._workers.io(session.list_outside_results)
+            await self._workers.io(recording.list_outside_results)
+        if session.function.cancellers:
+            await self._workers.io(arming.arm_cancellers)
+        self._workers.live[session.run_id] = session
+        try:
+            return await self._run_handler(session, recording, arming, invocation)
+        finally:
+            self._workers.live.pop(session.run_id, None)
+
+    async def _run_handler(
+        self, session: Session, recording: Recording, arming: Arming, invocation: Invocation
+    ) -> Outcome:
         left = (invocation.deadline - HAND_OVER_MARGIN - self._ports.clock.now()).total_seconds()
+        loop = asyncio.get_running_loop()
         if session.function.is_async:
-            return await AsyncReplay(session, self._workers, asyncio.get_running_loop().time() + left).advance()
-        replay = SyncReplay(session, time.monotonic() + left)
-        return await asyncio.get_running_loop().run_in_executor(self._workers.handlers, replay.advance)
+            return await AsyncReplay(session, recording, arming, self._workers, loop.time() + left).advance()
+        replay = SyncReplay(session, recording, arming, time.monotonic() + left)
+        return await loop.run_in_executor(self._workers.handlers, replay.advance)
 
     # -- how the invocation ended ------------------------------------------------------------------
     def _settle(self, head: Head, session: Session | None, outcome: Outcome) -> Answer:
@@ -214,18 +218,19 @@ class Advance:
                 return self._end(replace(head, status=Status.FAILED, failure=failure, ended_at=now), session)
             case Retry(failure, at):
                 head = replace(head, status=Status.SLEEPING, failure=failure, attempt=head.attempt + 1, retry_at=at)
-                head = self._arm_timer(head, at, QUEUE_DELAY_MAX)
-                return self._suspend(head, session)
+                return self._suspend(self._arm_next(head, [(at, False)]), session)
             case Parked(failure):
                 _LOG.error("run %s of function %s is parked: %s", head.run_id, head.function_id, failure.message)
                 return self._suspend(replace(head, status=Status.PARKED, failure=failure), session)
             case Suspended():
                 head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None)
-                return self._suspend(self._arm_next(head, session), session, outcome)
+                return self._suspend(self._arm_next(head, session.dues() if session else []), session, outcome)
             case HandOver():
                 self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])
                 head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None)
-                return self._suspend(self._arm_next(head, session), session)
+                return self._suspend(self._arm_next(head, session.dues() if session else []), session)
+            case Stopped():
+                return self._suspend(replace(head, status=Status.SLEEPING), session)
             case Aborted(error):
                 raise error
             case _:
@@ -237,7 +242,8 @@ class Advance:
         standing = self._store.end(head)
         if standing is not None and not standing.status.is_terminal:
             return Bounce(standing.lease_until)
-        self._finish.finish(replace(head, pages=0) if standing is None else standing, head.parent)
+        ended = head if standing is None else replace(standing, armed=head.armed, timers=head.timers)
+        self._finish.finish(replace(ended, pages=0), head.parent)
         if session is not None:
             self._delete_resolved(head, session)
         return Acknowledge()
@@ -246,12 +252,12 @@ class Advance:
         """Triggers are durable by now; then the head; then what is resolved is deleted."""
         if session is not None:
             if len(head.seen) > SEEN_INLINE:
-                session.list_outside_results()
+                Recording(session, self._store, self._payloads, self._ports, self._stubs).list_outside_results()
                 head = replace(head, seen=())
             waiting = {armed.step_key for armed in session.unresolved()}
             head = replace(head, armed=tuple(one for one in session.inline_armed if one.step_key in waiting))
         now_ms = to_ms(self._ports.clock.now())
-        needed = {to_ms(call.due_at) for call in session.pending.values() if call.due_at} if session else set()
+        needed = {to_ms(due) for due, _ in session.dues()} if session is not None else set()
         settled = session is not None and isinstance(outcome, Suspended)  # only then is all that is pending known
         unneeded = [timer for timer in head.timers if settled and timer.scheduled and timer.due_ms not in needed]
         head = replace(head, timers=tuple(t for t in head.timers if t not in unneeded and t.due_ms > now_ms))
@@ -275,17 +281,12 @@ class Advance:
             _LOG.exception("run %s: the lease could not be given back", head.run_id)
 
     # -- triggers ----------------------------------------------------------------------------------
-    def _arm_next(self, head: Head, session: Session | None) -> Head:
-        """Arms the earliest due time of all that is pending; the run arms the next when that has come."""
-        if session is None:
+    def _arm_next(self, head: Head, dues: list[tuple[datetime, bool]]) -> Head:
+        """Arms the earliest of the due times; the run arms the next when that one has come."""
+        if not dues:
             return head
-        waiting = [call for call in session.pending.values() if call.due_at is not None]
-        if not waiting:
-            return head
-        first = min(waiting, key=lambda call: to_ms(call.due_at) if call.due_at else 0)
-        is_timeout = isinstance(first.step, WaitStep | InvokeStep)
-        assert first.due_at is not None  # noqa: S101 - chosen for it
-        return self._arm_timer(head, first.due_at, TIMEOUT_DELAY_MAX if is_timeout else QUEUE_DELAY_MAX)
+        due, is_timeout = min(dues)
+        return self._arm_timer(head, due, TIMEOUT_DELAY_MAX if is_timeout else QUEUE_DELAY_MAX)
 
     def _arm_timer(self, head: Head, due: datetime, by_queue: timedelta) -> Head:
         """Makes sure that a message comes for `due`: by the queue when it is near, else by a schedule.
@@ -321,7 +322,7 @@ class Advance:
     def _delete_resolved(self, head: Head, session: Session) -> None:
         """Takes resolved waits out of the index, last of all; one that an event found is its message's to delete."""
         for armed, register in session.newly_resolved():
-            if isinstance(armed, ArmedWait) and (register.event_id is None or len(armed.places) > 1):
+            if isinstance(armed, ArmedWait) and (register.event_id is None or register.by_run or len(armed.places) > 1):
                 for place in armed.places:
                     self._store.delete_wait(place, head.run_id, armed.step_key)
 

@@ -13,17 +13,20 @@ import contextvars
 import heapq
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final, cast
 
 from stepbridge.context import Context
 from stepbridge.core.limits import HAND_OVER_GRACE
-from stepbridge.core.steps import RunStep, SendStep, Step
+from stepbridge.core.steps import BodyStep, MapStep, RunStep, Step
+from stepbridge.engine.arming import Arming
+from stepbridge.engine.calls import Call, Result
 from stepbridge.engine.failures import decisive
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
-from stepbridge.engine.session import Call, Result, Session
+from stepbridge.engine.recording import Recording
+from stepbridge.engine.session import Session
 from stepbridge.engine.tracking import RUN, StepFuture, Tracked, is_blocked, where
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError, StepError
@@ -43,8 +46,12 @@ _IO_WARNING_SECONDS: Final = 5.0
 class AsyncReplay:
     """One async handler in one invocation."""
 
-    def __init__(self, session: Session, workers: Workers, deadline: float) -> None:
+    def __init__(
+        self, session: Session, recording: Recording, arming: Arming, workers: Workers, deadline: float
+    ) -> None:
         self.session = session
+        self._recording = recording
+        self._arming = arming
         self.tasks: dict[Tracked, None] = {}
         self.strays: set[asyncio.Task[Any]] = set()
         self.timeouts: list[asyncio.TimerHandle] = []
@@ -109,17 +116,24 @@ class AsyncReplay:
     # -- work --------------------------------------------------------------------------------------
     def _begin(self, call: Call) -> None:
         session = self.session
-        if session.handing_over or session.resume_waiting(call):
+        waiting = session.resume_waiting(call)
+        if waiting and isinstance(call.step, MapStep) and not session.handing_over:
+            self._reach(call, self._arming.collect)
+        elif waiting or session.handing_over:
             session.pending[call.key] = call
             self.stir()
-        elif isinstance(call.step, RunStep | SendStep):
+        elif isinstance(call.step, BodyStep):
             self._begin_body(call)
         else:
-            self._reach(call, session.arm)
+            self._reach(call, self._arming.arm)
 
     def _begin_body(self, call: Call) -> None:
         context = contextvars.copy_context()
-        context.run(CURRENT.set, self.session.begin(call))
+        context.run(CURRENT.set, self._recording.begin(call))
+        if self.session.fatal is not None:
+            self.session.pending[call.key] = call
+            self.stir()
+            return
         coroutine = self._body(call, context)
         self._bodies[call.key] = asyncio.Task(coroutine, loop=self._loop, context=context)
 
@@ -131,14 +145,14 @@ class AsyncReplay:
             if isinstance(step, RunStep) and is_async(step.fn):
                 value, error = None, None
                 try:
-                    value = await _within(step.timeout, session.body(call)())
+                    value = await _within(step.timeout, self._recording.body(call)())
                 except Exception as raised:  # noqa: BLE001 - whatever user code raises is recorded
                     error = raised
-                result = await self._workers.io(partial(session.ended, call, started_at, value, error))
-            elif isinstance(step, SendStep) and not self._workers.blocking:
-                result = perform(session, call, started_at)
+                result = await self._workers.io(partial(self._recording.ended, call, started_at, value, error))
+            elif not isinstance(step, RunStep) and not self._workers.blocking:
+                result = self._recording.perform(call, started_at)
             else:
-                run = partial(context.copy().run, perform, session, call, started_at)
+                run = partial(context.copy().run, self._recording.perform, call, started_at)
                 thread = self._workers.bodies.submit(run)
                 self._threads.add(thread)
                 thread.add_done_callback(self._threads.discard)
@@ -260,10 +274,10 @@ class AsyncReplay:
         due = [call for call in session.pending.values() if call.due_at is not None and call.due_at <= now]
         for call in sorted(due, key=lambda call: (call.due_at or now, call.key)):
             del session.pending[call.key]
-            if isinstance(call.step, RunStep | SendStep):
+            if isinstance(call.step, BodyStep):
                 self._begin_body(call)
             else:
-                self._reach(call, session.expire)
+                self._reach(call, self._arming.expire)
         return bool(due)
 
     def holding(self) -> list[str]:
@@ -387,15 +401,6 @@ class AsyncReplay:
         elif not tracked.kicks or stuck:
             tracked.kicks += 1
             tracked.task.cancel()
-
-
-def perform(session: Session, call: Call, started_at: datetime) -> Result | None:
-    """Runs a step's sync function and records how it ended, in the thread that calls this."""
-    try:
-        value, error = session.body(call)(), None
-    except Exception as raised:  # noqa: BLE001 - whatever user code raises is recorded
-        value, error = None, raised
-    return session.ended(call, started_at, value, error)
 
 
 async def _within(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:

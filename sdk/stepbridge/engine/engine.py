@@ -12,13 +12,14 @@ from typing import assert_never
 from stepbridge.app import App
 from stepbridge.core.envelope import event_of
 from stepbridge.core.limits import BOUNCE_MAX, QUEUE_DELAY_MAX, RESEND_AT_RECEIVE
-from stepbridge.core.messages import Cancel, Go, Resume, Start, work_of
-from stepbridge.core.records import EventRecord, Failure, Head, Status
-from stepbridge.engine.advance import Acknowledge, Advance, Answer, Bounce, Invocation
+from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, work_of
+from stepbridge.engine.advance import Advance
+from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
+from stepbridge.engine.calls import Stubs, no_stubs
 from stepbridge.engine.finish import Finish
 from stepbridge.engine.ingest import Ingest
+from stepbridge.engine.items import Items
 from stepbridge.engine.payloads import Payloads
-from stepbridge.engine.session import Stubs, no_stubs
 from stepbridge.engine.store import Store
 from stepbridge.engine.workers import Workers
 from stepbridge.ports import Message, Outgoing, Ports
@@ -36,9 +37,10 @@ class Engine:
         self._workers = workers
         self._store = store or Store(ports.table)
         self._payloads = Payloads(ports.blobs)
-        self._finish = Finish(app, ports, self._store, self._payloads)
+        self._finish = Finish(app, ports, self._store, self._payloads, workers)
         self._advance = Advance(app, ports, self._store, self._payloads, self._finish, workers, stubs)
-        self._ingest = Ingest(app, ports, self._store, self._payloads, self._advance, workers)
+        self._items = Items(ports, self._store, self._payloads, workers)
+        self._ingest = Ingest(app, ports, self._store, self._payloads, self._advance, self._finish, workers)
 
     async def handle_all(self, messages: Sequence[Message], *, invocation: Invocation) -> list[Message]:
         """Handles a batch, its runs side by side; returns the messages that must come back."""
@@ -73,8 +75,14 @@ class Engine:
                 return await self._workers.io(partial(self._send_again, message, due))
             case Go() | Start() | Resume():
                 return await self._advance.advance(work, invocation)
+            case Item(due_at=due) if due is not None and due > self._ports.clock.now():
+                return await self._workers.io(partial(self._send_again, message, due))
+            case Item():
+                return await self._items.run(work, is_repeated=message.receives > 1)
+            case Tick():
+                return await self._ingest.tick(work, invocation)
             case Cancel():
-                return await self._workers.io(partial(self._cancel, work))
+                return await self._workers.io(partial(self._finish.cancel, work.run_id, work.reason))
             case _:
                 assert_never(work)
 
@@ -87,22 +95,6 @@ class Engine:
     def _bury(self, message: Message, reason: str) -> Answer:
         _LOG.error("message %s goes to the dead-letter queue: %s", message.id, reason)
         self._ports.queue.bury(message, reason)
-        return Acknowledge()
-
-    def _cancel(self, work: Cancel) -> Answer:
-        now = self._ports.clock.now()
-        head = Head(
-            run_id=work.run_id,
-            function_id="",
-            status=Status.CANCELLED,
-            event=EventRecord(name="", id="", ts=0, source="", data="{}"),
-            failure=Failure(name="CancelledError", message=work.reason),
-            created_at=now,
-            ended_at=now,
-        )
-        ended = self._store.cancel(head)
-        if ended.status is Status.CANCELLED:
-            self._finish.finish(ended)
         return Acknowledge()
 
     # -- coming back -------------------------------------------------------------------------------

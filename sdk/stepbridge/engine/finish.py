@@ -25,10 +25,14 @@ from stepbridge.core.records import (
 )
 from stepbridge.core.steps import Draft
 from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine.answers import Acknowledge
+from stepbridge.engine.mapping import Maps
+from stepbridge.engine.outcome import Stopped
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
+from stepbridge.engine.recording import RUN_TIMEOUT
 from stepbridge.engine.store import Store
-from stepbridge.events import RESERVED_PREFIX
+from stepbridge.engine.workers import Workers
 from stepbridge.function import FAILURE_SUFFIX
 from stepbridge.ports import Outgoing, Ports
 
@@ -41,8 +45,10 @@ CANCELLED_FAILURE = Failure(name="CancelledError", message="the run was cancelle
 class Finish:
     """What follows a terminal head. Every part is idempotent by name."""
 
-    def __init__(self, app: App, ports: Ports, store: Store, payloads: Payloads) -> None:
+    def __init__(self, app: App, ports: Ports, store: Store, payloads: Payloads, workers: Workers) -> None:
         self._app = app
+        self._workers = workers
+        self._maps = Maps(store, payloads, ports)
         self._ports = ports
         self._store = store
         self._payloads = payloads
@@ -58,32 +64,52 @@ class Finish:
             self._store.mark_told(head.run_id)
         self.clean(head)
 
+    def cancel(self, run_id: str, reason: str) -> Acknowledge:
+        """Ends a run that has not ended, even one that has not begun."""
+        now = self._ports.clock.now()
+        cancelled = Head(
+            run_id=run_id,
+            function_id="",
+            status=Status.CANCELLED,
+            event=EventRecord(name="", id="", ts=0, source="", data="{}"),
+            failure=Failure(name="CancelledError", message=reason),
+            created_at=now,
+            ended_at=now,
+        )
+        head = self._store.cancel(cancelled)
+        if (session := self._workers.live.get(run_id)) is not None:
+            session.fail(Stopped())  # executing in this process: no further step begins
+        if head.status is Status.CANCELLED:
+            self.finish(head)
+        return Acknowledge()
+
     # -- the parent --------------------------------------------------------------------------------
     def _tell_parent(self, head: Head, parent: Parent, output: str | None) -> None:
         ended_at = head.ended_at or self._ports.clock.now()
         failure = head.failure if head.status is not Status.CANCELLED else CANCELLED_FAILURE
         done = head.status is Status.COMPLETED
-        self._store.put_register(
-            parent.run_id,
-            Register(
-                key=parent.step_key,
-                step_id=parent.step_id,
-                occurrence=parent.occurrence,
-                kind=Kind.INVOKE,
-                mark=Mark.OK if done else Mark.ERROR,
-                value=self._payloads.keep(output or "null", parent.run_id) if done else None,
-                failure=None if done else failure,
-                started_at=head.created_at,
-                ended_at=ended_at,
-            ),
+        register = Register(
+            key=parent.step_key,
+            step_id=parent.step_id,
+            occurrence=parent.occurrence,
+            kind=Kind.INVOKE if parent.item is None else Kind.MAP,
+            mark=Mark.OK if done else Mark.ERROR,
+            value=self._payloads.keep(output or "null", parent.run_id) if done else None,
+            failure=None if done else failure,
+            started_at=head.created_at,
+            ended_at=ended_at,
         )
+        if parent.item is not None:
+            self._maps.finished(parent, register, app_id=self._app.id)
+            return
+        self._store.put_register(parent.run_id, register)
         if self._store.set_wake(parent.run_id, parent.step_key):
             self._send(Go(run_id=parent.run_id, why="child"))
 
     # -- the world ---------------------------------------------------------------------------------
     def _is_public(self, head: Head) -> bool:
         """Nothing is sent about runs that system events started, nor about runs that never began."""
-        if head.event.name.startswith(RESERVED_PREFIX) and head.parent is None:
+        if head.event.name in {FAILED, CANCELLED, FINISHED}:
             return False
         if not head.function_id or head.function_id.endswith(FAILURE_SUFFIX):
             return False
@@ -141,17 +167,20 @@ class Finish:
     def clean(self, head: Head) -> None:
         """Removes armed waits and schedules of an ended run, and cancels the children it waited for."""
         armed = head.armed if not head.pages else (*self._store.past(head.run_id).armed, *head.armed)
-        for one in armed:
-            match one:
-                case ArmedWait():
-                    for place in one.places:
-                        self._store.delete_wait(place, head.run_id, one.step_key)
-                case ArmedChild():
-                    if head.status is Status.CANCELLED:
-                        self._send(Cancel(run_id=one.run_id, reason="its parent has ended"))
+        for child in armed:
+            if isinstance(child, ArmedChild) and self._is_stopped(head):
+                self._send(Cancel(run_id=child.run_id, reason="its parent has ended"))
         for timer in head.timers:
             if timer.scheduled and from_ms(timer.due_ms) > self._ports.clock.now():
                 self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))
+        for wait in armed:  # last: while one stands, a redelivered event still finds its way here
+            if isinstance(wait, ArmedWait):
+                for place in wait.places:
+                    self._store.delete_wait(place, head.run_id, wait.step_key)
+
+    def _is_stopped(self, head: Head) -> bool:
+        """Cancelled, or out of time: nobody waits for its children any more."""
+        return head.status is Status.CANCELLED or (head.failure is not None and head.failure.name == RUN_TIMEOUT)
 
     def _send(self, work: Work) -> None:
         self._ports.queue.send([Outgoing(body=message_text(work))])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -16,13 +17,16 @@ from stepbridge.app import App
 from stepbridge.core import ids
 from stepbridge.core.codec import dump
 from stepbridge.core.envelope import Incoming
+from stepbridge.core.expression import MISSING, canonical, value_at
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.limits import QUEUE_DELAY_MAX, SCHEDULE_GRAIN
-from stepbridge.core.matching import is_wanted, place_of_event
-from stepbridge.core.messages import Go, Start, message_text
-from stepbridge.core.records import EventRecord, Head, Kind, Mark, Register, Status, Wait
+from stepbridge.core.matching import is_wanted, lookback_signature, place_of_event
+from stepbridge.core.messages import Go, Start, Tick, message_text
+from stepbridge.core.records import EventRecord, Head, Mark, Register, Role, Status, Wait
 from stepbridge.core.triggers import EventTrigger
-from stepbridge.engine.advance import Acknowledge, Advance, Answer, Invocation
+from stepbridge.engine.advance import Advance
+from stepbridge.engine.answers import Acknowledge, Answer, Invocation
+from stepbridge.engine.finish import Finish
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
 from stepbridge.engine.workers import Workers
@@ -30,6 +34,7 @@ from stepbridge.function import Function
 from stepbridge.ports import Outgoing, Ports
 
 _LOG = logging.getLogger("stepbridge")
+TIMER = "stepbridge/scheduled.timer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +48,15 @@ class _Move:
 class Ingest:
     """The use case that takes events in."""
 
-    def __init__(
-        self, app: App, ports: Ports, store: Store, payloads: Payloads, advance: Advance, workers: Workers
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place
+        self,
+        app: App,
+        ports: Ports,
+        store: Store,
+        payloads: Payloads,
+        advance: Advance,
+        finish: Finish,
+        workers: Workers,
     ) -> None:
         self._app = app
         self._ports = ports
@@ -52,6 +64,24 @@ class Ingest:
         self._payloads = payloads
         self._advance = advance
         self._workers = workers
+        self._finish = finish
+
+    async def tick(self, tick: Tick, invocation: Invocation) -> Answer:
+        """A function's scheduled time: one run, however often it is told."""
+        if tick.function_id not in self._app.functions:
+            return Acknowledge()  # no longer in the code
+        at = tick.at.isoformat()
+        event = EventRecord(
+            name=TIMER,
+            id=ids.digest("tick", tick.function_id, at),
+            ts=to_ms(tick.at),
+            source=self._app.id,
+            data=dump({"scheduled_at": at}),
+        )
+        run_id = ids.run_id(self._app.id, tick.function_id, TIMER, event.id)
+        now = self._ports.clock.now()
+        start = Start(run_id=run_id, function_id=tick.function_id, event=event, created_at=now)
+        return await self._advance.advance(start, invocation)
 
     async def ingest(self, incoming: Incoming, invocation: Invocation) -> Answer:
         """Takes one event in."""
@@ -66,6 +96,7 @@ class Ingest:
 
     def _prepare(self, incoming: Incoming) -> Sequence[_Move]:
         """All that the event moves; everything but the last has been sent when this returns."""
+        self._keep_for_lookback(incoming)
         woken = self._resolve_waits(incoming)
         started = self._starts(incoming)
         moves = [*woken, *started]
@@ -80,6 +111,23 @@ class Ingest:
         for wait in waits:
             self._store.delete_wait(wait.place, wait.run_id, wait.step_key)
 
+    def _keep_for_lookback(self, incoming: Incoming) -> None:
+        """Keeps the event where a function declared that it may look back for it; before the waits are read."""
+        row = incoming.row
+        spans: dict[str, timedelta] = {}
+        for function in self._app.functions.values():
+            for pattern in function.waits:
+                if pattern.event == row["name"] and isinstance(pattern.lookback, timedelta):
+                    place = place_of_event(row, lookback_signature(pattern.match, pattern.if_exp))
+                    spans[place] = max(pattern.lookback, spans.get(place, timedelta(0)))
+        if not spans:
+            return
+        now = self._ports.clock.now()
+        text = dump(row)
+        for place, span in spans.items():
+            ttl = to_ms(now + span) // 1000 + 3600
+            self._store.put_seen(place, row["id"], to_ms(now), self._payloads.keep(text, f"seen/{row['name']}"), ttl)
+
     # -- waits -------------------------------------------------------------------------------------
     def _resolve_waits(self, incoming: Incoming) -> list[_Move]:
         """Writes the registers of the waits that the event matches, and says which runs to wake.
@@ -91,7 +139,14 @@ class Ingest:
         found: dict[str, list[Wait]] = {}
         for signature in self._store.signatures(row["name"]):
             for wait in self._store.waits_at(place_of_event(row, signature)):
-                if row["id"] not in wait.consumed and self._matches(wait, row):
+                if row["id"] in wait.consumed or row["ts"] + incoming.grain_ms <= wait.since_ms:
+                    continue
+                if not self._matches(wait, row):
+                    continue
+                if wait.role is Role.CANCEL:
+                    self._finish.cancel(wait.run_id, f"cancelled by the event {row['name']} {row['id']}")
+                    self._delete([wait])
+                else:
                     found.setdefault(wait.run_id, []).append(wait)
         if not found:
             return []
@@ -114,9 +169,9 @@ class Ingest:
             key=wait.step_key,
             step_id=wait.step_id,
             occurrence=wait.occurrence,
-            kind=Kind.WAIT,
+            kind=wait.kind,
             mark=Mark.OK,
-            value=self._payloads.keep(text, wait.run_id),
+            value=self._payloads.keep(text if wait.role is Role.STEP else f"[{wait.index},{text}]", wait.run_id),
             event_id=row["id"],
             started_at=wait.armed_at,
             ended_at=now,
@@ -133,7 +188,7 @@ class Ingest:
         data = dump(row["data"])
         moves: list[_Move] = []
         for function in functions:
-            run_id = ids.run_id(self._app.id, function.id, row["name"], row["id"])
+            run_id = ids.run_id(self._app.id, function.id, *_idempotency(function, row))
             event = EventRecord(
                 name=row["name"],
                 id=row["id"],
@@ -177,3 +232,11 @@ class Ingest:
             name = ids.schedule_name(start.run_id, start.event.ts)
             self._ports.timers.create(name, minute - SCHEDULE_GRAIN, body)
         self._store.enqueue(head)
+
+
+def _idempotency(function: Function[Any], row: dict[str, Any]) -> tuple[str, str]:
+    """What makes a start the same start: the event's name and id, or the value that the function declared."""
+    value = MISSING if function.idempotency is None else value_at(row, function.idempotency)
+    if value is MISSING:
+        return row["name"], row["id"]
+    return "idempotency", canonical(value)

@@ -48,10 +48,15 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """Another invocation has ended the run meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
 class Aborted:
     """The backend failed: nothing is decided, and the message comes back."""
 
     error: BaseException
 
 
-Outcome = Completed | Failed | Retry | Suspended | HandOver | Parked | Aborted
+Outcome = Completed | Failed | Retry | Suspended | HandOver | Parked | Stopped | Aborted

@@ -20,9 +20,14 @@ class Payloads:
         stored = codec.squeeze(text)
         if codec.size_of(stored) <= INLINE_BYTES:
             return stored
+        return Blob(self.keep_apart(text, owner))
+
+    def keep_apart(self, text: str, owner: str) -> str:
+        """Writes `text` as a blob, however small, and returns its key."""
         key = f"{owner}/{digest(text)}"  # by content: a repeated write is the same write
+        stored = codec.squeeze(text)
         self._blobs.put(key, stored if isinstance(stored, bytes) else stored.encode())
-        return Blob(key)
+        return key
 
     def text(self, stored: Stored) -> str:
         """The text that was kept."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from stepbridge.core.history import history_of
-from stepbridge.core.records import Armed, ArmedWait, Failure, Head, Kind, Mark, Register, Stored
+from stepbridge.core.records import Armed, ArmedMap, ArmedWait, Failure, Head, Kind, Mark, Register, Stored
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.session import event_for
 from stepbridge.engine.store import Past, Store
@@ -65,7 +65,7 @@ class Reader:
         waiting = [
             _waiting(armed)
             for armed in (*past.armed, *head.armed)
-            if armed.step_key not in history.ranked and not head.status.is_terminal
+            if armed.step_key not in history.ranked and not head.status.is_terminal and armed.step_id[:1] != "~"
         ]
         return [*done, *going_on, *waiting]
 
@@ -95,10 +95,12 @@ class Reader:
 
 
 def _waiting(armed: Armed) -> StepView:
+    kinds = {ArmedWait: Kind.WAIT, ArmedMap: Kind.MAP}
+    kind = kinds.get(type(armed), Kind.INVOKE)
     return StepView(
         step_id=armed.step_id,
         occurrence=armed.occurrence,
-        kind=(Kind.WAIT if isinstance(armed, ArmedWait) else Kind.INVOKE).value,
+        kind=kind.value,
         status="WAITING",
         output=None,
         error=None,

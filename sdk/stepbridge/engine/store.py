@@ -16,6 +16,7 @@ from stepbridge.core.conditions import (
     Change,
     Condition,
     Item,
+    Key,
     Present,
     Value,
     both,
@@ -26,6 +27,7 @@ from stepbridge.core.ids import digest
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import (
     HEAD_SK,
+    JOIN_SK,
     REGISTER_PREFIX,
     armed_of,
     armed_text,
@@ -33,11 +35,13 @@ from stepbridge.core.items import (
     head_birth,
     head_key,
     head_of,
+    map_pk,
     page_key,
     register_item,
     register_key,
     register_of,
     run_pk,
+    seen_key,
     side_key,
     signatures_key,
     stored_attributes,
@@ -47,7 +51,7 @@ from stepbridge.core.items import (
     wait_key,
     wait_of,
 )
-from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX
+from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, MAP_SHARD, RETENTION, RUN_MAX
 from stepbridge.core.records import (
     OPEN,
     TERMINAL,
@@ -56,6 +60,7 @@ from stepbridge.core.records import (
     Failure,
     Head,
     Mark,
+    Parent,
     Register,
     Status,
     Stored,
@@ -174,7 +179,7 @@ class Store:
         """Writes the head as suspended and gives the lease back; None, or the head that refused."""
         armed, pages = head.armed, head.pages
         if len(armed) > ARMED_INLINE:
-            self._table.put({**self._key(head.run_id, page_key(head.run_id, pages).sk), "ar": armed_text(armed)})
+            self._table.put({**self._key(head.run_id, page_key(head.run_id, pages).sk), "ar": armed_text(armed), "ttl": self._far(head.created_at)})
             armed, pages = (), pages + 1
         change: dict[str, Value] = {
             "st": head.status.value,
@@ -242,7 +247,8 @@ class Store:
         when: Condition = Absent("sk")
         if after_attempts:
             when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))
-        standing = self._table.put(register_item(run_id, register), when)
+        item = {**register_item(run_id, register), "ttl": self._far(register.ended_at)}
+        standing = self._table.put(item, when)
         return register if standing is None else register_of(standing)
 
     # -- the match index ---------------------------------------------------------------------------
@@ -275,7 +281,69 @@ class Store:
         """The waits that stand at a place, read strongly."""
         return (wait_of(item) for item in self._table.query(f"W#{place}"))
 
+    # -- events to look back for ----------------------------------------------------------------------
+    def put_seen(self, place: str, event_id: str, ts_ms: int, stored: Stored, ttl: int) -> None:
+        """Keeps an event for waits that look back; written before the waits are read."""
+        key = seen_key(place, ts_ms, event_id)
+        self._table.put({"pk": key.pk, "sk": key.sk, "ttl": ttl, **stored_attributes("v", stored)}, Absent("sk"))
+
+    def seen_since(self, place: str, since_ms: int) -> Iterable[Stored]:
+        """The events kept at a place, from an instant on, oldest first."""
+        key = seen_key(place, since_ms, "")
+        for item in self._table.query(key.pk, after=key.sk):
+            stored = stored_value(item, "v")
+            if stored is not None:
+                yield stored
+
+    # -- maps --------------------------------------------------------------------------------------
+    def put_item_register(self, run_id: str, step_key: str, index: int, register: Register) -> None:
+        """Writes the register of a map's item, once."""
+        shard, _ = divmod(index, MAP_SHARD)
+        item = register_item(run_id, register)
+        item.update({"pk": map_pk(run_id, step_key, shard), "sk": f"S#{index:09}", "ttl": self._far(register.ended_at)})
+        self._table.put(item, Absent("sk"))
+
+    def join_item(self, run_id: str, step_key: str, index: int, count: int, now: datetime) -> bool:
+        """Marks an item as done; whether all of the map are, as far as its shard can tell."""
+        shard, place = divmod(index, MAP_SHARD)
+        last_shard, rest = divmod(count - 1, MAP_SHARD)
+        wanted = rest + 1 if shard == last_shard else MAP_SHARD
+        if not self._mark(map_pk(run_id, step_key, shard), place, wanted, now):
+            return False
+        return last_shard == 0 or self._mark(map_pk(run_id, step_key), shard, last_shard + 1, now)
+
+    def _mark(self, pk: str, number: int, wanted: int, now: datetime) -> bool:
+        change = Change(set={f"d{number}": 1}, default={"ttl": self._far(now)})
+        item = self._table.update(Key(pk, JOIN_SK), change).item or {}
+        return sum(name[:1] == "d" for name in item) == wanted
+
+    def is_joined(self, run_id: str, step_key: str, count: int) -> bool:
+        """Whether every item of a map is done."""
+        last_shard, rest = divmod(count - 1, MAP_SHARD)
+        pk, wanted = (
+            (map_pk(run_id, step_key), last_shard + 1) if last_shard else (map_pk(run_id, step_key, 0), rest + 1)
+        )
+        item = self._table.get(Key(pk, JOIN_SK)) or {}
+        return sum(name[:1] == "d" for name in item) == wanted
+
+    def item_register(self, parent: Parent) -> Register | None:
+        """The register of one item of a map, or None."""
+        index = parent.item.index if parent.item is not None else 0
+        pk = map_pk(parent.run_id, parent.step_key, index // MAP_SHARD)
+        item = self._table.get(Key(pk, f"S#{index:09}"))
+        return None if item is None else register_of(item)
+
+    def item_registers(self, run_id: str, step_key: str, count: int) -> Iterable[Register]:
+        """The registers of a map's items, in order."""
+        for shard in range((count - 1) // MAP_SHARD + 1):
+            for item in self._table.query(map_pk(run_id, step_key, shard), after=JOIN_SK):
+                yield register_of(item)
+
     # -- helpers -----------------------------------------------------------------------------------
+    def _far(self, now: datetime) -> int:
+        """A ttl that no run outlives: what belongs to a run must not expire before it has ended."""
+        return to_ms(now + RUN_MAX) // 1000 + self._retention
+
     def _key(self, run_id: str, sort_key: str = HEAD_SK) -> Item:
         return {"pk": run_pk(run_id), "sk": sort_key}
 
@@ -283,7 +351,7 @@ class Store:
         """What a new head holds; data that it cannot hold is written beside it first."""
         data = head.event.data
         if data is not None and _is_large(data):
-            self._table.put({**self._key(head.run_id, side_key(head.run_id, "in").sk), **stored_attributes("v", data)})
+            self._table.put({**self._key(head.run_id, side_key(head.run_id, "in").sk), **stored_attributes("v", data), "ttl": self._far(head.created_at)})
             data = None
         born = head_birth(replace(head, event=replace(head.event, data=data)))
         day = head.created_at.strftime("%Y-%m-%d")
@@ -310,7 +378,7 @@ class Store:
         if head.output is not None:
             if _is_large(head.output):
                 side = self._key(head.run_id, side_key(head.run_id, "out").sk)
-                self._table.put({**side, **stored_attributes("v", head.output)})
+                self._table.put({**side, **stored_attributes("v", head.output), "ttl": self._far(head.created_at)})
             else:
                 change.update(stored_attributes("o", head.output))
         return Change(set=change, remove=("wk", "sn", "ra"))

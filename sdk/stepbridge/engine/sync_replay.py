@@ -17,11 +17,13 @@ from typing import Any, NoReturn
 
 from stepbridge.context import ContextSync
 from stepbridge.core.limits import BRANCH_THREADS
-from stepbridge.core.steps import RunStep, SendStep, Step
-from stepbridge.engine.async_replay import perform
+from stepbridge.core.steps import BodyStep, MapStep, Step
+from stepbridge.engine.arming import Arming
+from stepbridge.engine.calls import Call, Result
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
-from stepbridge.engine.session import Call, Result, Session
+from stepbridge.engine.recording import Recording
+from stepbridge.engine.session import Session
 from stepbridge.engine.tracking import Suspended
 from stepbridge.errors import ConfigError, StepError
 from stepbridge.step import CURRENT
@@ -40,8 +42,10 @@ class _Group:
 class SyncReplay:
     """One sync handler in one invocation."""
 
-    def __init__(self, session: Session, deadline: float) -> None:
+    def __init__(self, session: Session, recording: Recording, arming: Arming, deadline: float) -> None:
         self.session = session
+        self._recording = recording
+        self._arming = arming
         self._deadline = deadline
         """By `time.monotonic`: no step begins after it."""
         self._lock = threading.Lock()
@@ -82,10 +86,10 @@ class SyncReplay:
         """Runs or arms the step without the baton, and takes it again when the result's turn has come."""
         session = self.session
         waiting = session.resume_waiting(call)
-        due = not waiting or (call.due_at is not None and call.due_at <= session.now())
-        if not due:
+        is_map = isinstance(call.step, MapStep)
+        if waiting and not is_map and (call.due_at is None or call.due_at > session.now()):
             self._suspend(call)
-        has_body = isinstance(call.step, RunStep | SendStep)
+        has_body = isinstance(call.step, BodyStep)
         if has_body and time.monotonic() >= self._deadline:
             session.handing_over = True
             self._suspend(call)
@@ -95,12 +99,13 @@ class SyncReplay:
         try:
             if has_body:
                 context = contextvars.copy_context()
-                context.run(CURRENT.set, session.begin(call))
-                result = context.run(perform, session, call, session.now())
+                context.run(CURRENT.set, self._recording.begin(call))
+                if session.fatal is None:
+                    result = context.run(self._recording.perform, call, session.now())
             elif waiting:
-                result = session.expire(call)
+                result = self._arming.collect(call) if is_map else self._arming.expire(call)
             else:
-                result = session.arm(call)
+                result = self._arming.arm(call)
         except (ConfigError, StepError) as error:
             mistake = error
         except BaseException as error:  # noqa: BLE001 - the backend failed

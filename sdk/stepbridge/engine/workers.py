@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from stepbridge.core.limits import BODY_THREADS, PORT_THREADS
 from stepbridge.engine.tracking import RunLoop
@@ -18,6 +18,8 @@ class Workers:
 
     def __init__(self, *, blocking: bool) -> None:
         self._blocking = blocking
+        self.live: dict[str, Any] = {}
+        """Sessions of the runs that this process executes now, by run id: to stop one that is cancelled."""
         self._calls = ThreadPoolExecutor(PORT_THREADS, thread_name_prefix="stepbridge-call")
         self.bodies = ThreadPoolExecutor(BODY_THREADS, thread_name_prefix="stepbridge-step")
         self.handlers = ThreadPoolExecutor(BODY_THREADS, thread_name_prefix="stepbridge-handler")

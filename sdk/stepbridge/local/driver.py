@@ -7,10 +7,11 @@ import logging
 import threading
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from stepbridge.core.limits import INVOCATION, MESSAGES_PER_CALL
-from stepbridge.engine.advance import Invocation
+from stepbridge.engine.answers import Invocation
 from stepbridge.local.sites import Site
 from stepbridge.memory.world import World
 from stepbridge.ports import Message
@@ -70,9 +71,11 @@ class Driver:
         self._woken.set()
 
     def stop(self) -> None:
-        """Receives nothing more; `run` then returns. Safe in any thread."""
+        """Receives nothing more; `run` then returns. Safe in any thread and in signal handlers."""
         self._stopping = True
-        self.wake()
+        if self._loop is not None:
+            with suppress(RuntimeError):  # closed already
+                self._loop.call_soon_threadsafe(self._woken.set)
 
     async def run(self) -> None:
         """Drives until `stop`. What is in hand then gets a moment to end, and is cut off after it."""
@@ -82,7 +85,13 @@ class Driver:
         try:
             while not self._stopping:
                 self._woken.clear()
-                if self._turn():
+                try:
+                    moved = self._turn()
+                except Exception:  # noqa: BLE001 - whatever it was, the apps go on
+                    _LOG.exception("the local driver stumbled")
+                    await asyncio.sleep(_NAP_SECONDS)
+                    continue
+                if moved:
                     await asyncio.sleep(0)
                 else:
                     await self._nap()
@@ -92,17 +101,13 @@ class Driver:
     # -- one turn ----------------------------------------------------------------------------------
     def _turn(self) -> bool:
         """Fires what is due and takes what is there, a batch of each app; whether there was anything."""
-        moved = False
-        try:
-            moved = self._world.fire_due() > 0
-            for site in list(self._sites):
-                room = IN_FLIGHT_MAX - self._in_flight
-                messages = site.stack.queue.receive(min(MESSAGES_PER_CALL, room)) if room > 0 else []
-                if messages:
-                    moved = True
-                    self._invoke(site, messages)
-        except Exception:  # whatever it was, the apps go on
-            _LOG.exception("the local driver stumbled")
+        moved = self._world.fire_due() > 0
+        for site in list(self._sites):
+            room = IN_FLIGHT_MAX - self._in_flight
+            messages = site.stack.queue.receive(min(MESSAGES_PER_CALL, room)) if room > 0 else []
+            if messages:
+                moved = True
+                self._invoke(site, messages)
         return moved
 
     def _invoke(self, site: Site, messages: Sequence[Message]) -> None:
@@ -120,7 +125,7 @@ class Driver:
             site.stack.queue.acknowledge([message for message in messages if message.id not in bounced])
         except asyncio.CancelledError:
             raise
-        except BaseException:  # user code that exits kills its sandbox on AWS: the messages come back later
+        except BaseException:  # noqa: BLE001 - user code that exits kills its sandbox on AWS: the messages come back later
             _LOG.exception("invocation %s failed; its messages come back", invocation_id)
         finally:
             self._in_flight -= len(messages)

@@ -45,6 +45,7 @@ class RunList:
     def __init__(self) -> None:
         self._runs: dict[str, _Listed] = {}
         self._shelves: dict[_Shelf, list[_Place]] = {}
+        self._counts: dict[tuple[str, str], Counter[Status]] = {}
         self._lock = Lock()
         self._listeners: tuple[Callable[[str], object], ...] = ()
 
@@ -54,7 +55,7 @@ class RunList:
         run_id, function_id = str(item["pk"])[2:], str(item["fn"])
         if not function_id:
             return  # cancelled before it was made: there is nothing to show
-        status = Status(item["st"])
+        status = Status(str(item["st"]))
         with self._lock:
             listed = self._runs.get(run_id)
             if listed is None:
@@ -84,6 +85,10 @@ class RunList:
                 del shelf[bisect_left(shelf, listed.place)]
             insort(self._shelves.setdefault((function_id, new), []), listed.place)
         listed.status = new
+        counts = self._counts.setdefault((listed.app_id, listed.function_id), Counter())
+        counts[new] += 1
+        if old is not None:
+            counts[old] -= 1
 
     # -- read --------------------------------------------------------------------------------------
     def app_of(self, run_id: str) -> str | None:
@@ -116,14 +121,10 @@ class RunList:
             cursor="{}.{}".format(*chosen[0]) if more and chosen else None,
         )
 
-    def counts(self) -> dict[str, Counter[Status]]:
-        """How many runs of each function have which status."""
-        counts: dict[str, Counter[Status]] = {}
+    def counts(self, app_id: str, function_id: str) -> Counter[Status]:
+        """How many runs of a function have which status."""
         with self._lock:
-            for (function_id, status), shelf in self._shelves.items():
-                if function_id is not None and status is not None and shelf:
-                    counts.setdefault(function_id, Counter())[status] = len(shelf)
-        return counts
+            return Counter(self._counts.get((app_id, function_id)))
 
     def __len__(self) -> int:
         """How many runs there are."""

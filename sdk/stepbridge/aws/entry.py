@@ -1,0 +1,105 @@
+"""The Lambda entry: SQS messages in, those that must come back out.
+
+How an invocation ends, in this order: every run of the batch has ended, suspended or handed over, and its
+tasks and step threads with it; what bounced has been given the time of its return; the answer goes to
+Lambda, whose event source mapping deletes all but the failures. Threads and loop are kept, idle, for the
+next invocation: a frozen sandbox has nothing to go on with when it thaws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, Protocol
+
+from stepbridge.app import App
+from stepbridge.aws.clients import Clients
+from stepbridge.aws.queue import message_of
+from stepbridge.aws.settings import Settings
+from stepbridge.aws.wiring import ports as ports_of
+from stepbridge.engine.advance import Invocation
+from stepbridge.engine.engine import Engine
+from stepbridge.engine.session import Stubs, no_stubs
+from stepbridge.engine.store import Store
+from stepbridge.engine.tracking import RunLoop
+from stepbridge.engine.workers import Workers
+from stepbridge.ports import Message, Ports
+
+_SQS: Final = "aws:sqs"
+
+
+class LambdaContext(Protocol):
+    """What is asked of Lambda's context object."""
+
+    @property
+    def aws_request_id(self) -> str:
+        """The invocation's id."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """What is left until the sandbox is killed."""
+
+
+class Dispatcher:
+    """One app's handler, kept for the process: its loop, its threads, and which signatures it has put.
+
+    Args:
+        app: Whose events and runs it handles.
+        ports: The app's world.
+        store: Of an earlier dispatcher in the same process; None: a new one, which knows no signature.
+        stubs: What a test says of steps.
+    """
+
+    def __init__(self, app: App, ports: Ports, *, store: Store | None = None, stubs: Stubs = no_stubs) -> None:
+        self._app = app
+        self._ports = ports
+        self._store = store or Store(ports.table)
+        self._stubs = stubs
+        self._loop = RunLoop()
+        self._workers = Workers(blocking=ports.blocking)
+
+    @classmethod
+    def of(cls, app: App, settings: Settings) -> Dispatcher:
+        """The handler on AWS. Makes the one client that every invocation needs.
+
+        While a sandbox starts it has a whole processor, which at 256 MB it never has again.
+        """
+        clients = Clients.of(settings)
+        clients.dynamodb()
+        return cls(app, ports_of(settings, clients))
+
+    def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
+        """Handles a batch, its runs side by side.
+
+        Returns:
+            Lambda's partial batch response: the messages that must come back, and only those. When they
+            come is set on the queue already.
+
+        Raises:
+            ValueError: The event is not one of SQS.
+        """
+        messages = messages_of(event)
+        left = timedelta(milliseconds=context.get_remaining_time_in_millis())
+        invocation = Invocation(id=context.aws_request_id, deadline=self._ports.clock.now() + left)
+        engine = Engine(self._app, self._ports, self._workers, self._store, self._stubs)
+        bounced = self._loop.run_until_complete(engine.handle_all(messages, invocation=invocation))
+        return {"batchItemFailures": [{"itemIdentifier": message.id} for message in bounced]}
+
+    def close(self) -> None:
+        """Ends loop and threads, where the process goes on without them; AWS has no use for it."""
+        self._workers.close()
+        self._loop.close()
+
+
+def messages_of(event: Mapping[str, Any]) -> Sequence[Message]:
+    """The messages of Lambda's event.
+
+    Raises:
+        ValueError: It is of another service, or of none; says what was expected.
+    """
+    records = event.get("Records")
+    if not isinstance(records, list) or any(record.get("eventSource") != _SQS for record in records):
+        raise ValueError(
+            f"This function takes events of its SQS queue, not {str(event):.120}."
+            " Mend: send events to the bus; the stack's event source mapping calls this function."
+        )
+    return [message_of(record) for record in records]

@@ -1,0 +1,118 @@
+"""One item of a map step, in an invocation of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from stepbridge.core import codec, ids
+from stepbridge.core.limits import QUEUE_DELAY_MAX
+from stepbridge.core.messages import Item, message_text
+from stepbridge.core.records import Kind, Mark, Register
+from stepbridge.core.retry import next_attempt_at
+from stepbridge.engine.answers import Acknowledge, Answer
+from stepbridge.engine.failures import failure_of
+from stepbridge.engine.mapping import Maps
+from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.store import Store
+from stepbridge.engine.workers import Workers
+from stepbridge.errors import UnserializableOutputError
+from stepbridge.function import is_async
+from stepbridge.ports import Outgoing, Ports
+from stepbridge.step import CURRENT, CurrentStep, function_at
+
+
+class Items:
+    """The use case that runs the items of map steps."""
+
+    def __init__(self, ports: Ports, store: Store, payloads: Payloads, workers: Workers) -> None:
+        self._ports = ports
+        self._store = store
+        self._payloads = payloads
+        self._workers = workers
+        self._maps = Maps(store, payloads, ports)
+
+    async def run(self, work: Item, *, is_repeated: bool) -> Answer:
+        """Runs the function for one item and joins it; an item of a run that has ended is let go."""
+        text = await self._workers.io(partial(self._load, work, is_repeated))
+        if text is None:
+            return Acknowledge()
+        started_at = self._ports.clock.now()
+        error: Exception | None = None
+        value: Any = None
+        fn: Any = None
+        try:
+            fn = function_at(work.target)
+            value = await self._call(fn, json.loads(text), work)
+        except Exception as raised:  # noqa: BLE001 - whatever user code raises is recorded
+            error = raised
+        await self._workers.io(partial(self._ended, work, fn, value, error, started_at))
+        return Acknowledge()
+
+    def _load(self, work: Item, is_repeated: bool) -> str | None:  # noqa: FBT001 - private
+        head = self._store.head(work.parent.run_id)
+        if head is None or head.status.is_terminal:
+            return None
+        if is_repeated and (register := self._store.item_register(work.parent)) is not None:
+            self._maps.finished(work.parent, register, target=work.target)
+            return None
+        return self._payloads.text(work.value)
+
+    async def _call(self, fn: Any, value: Any, work: Item) -> Any:
+        context = contextvars.copy_context()
+        index = work.parent.item.index if work.parent.item is not None else 0
+        context.run(
+            CURRENT.set,
+            CurrentStep(
+                run_id=work.parent.run_id,
+                step_id=work.parent.step_id,
+                attempt=work.attempt,
+                effect_key=f"{ids.effect_key(work.parent.run_id, work.parent.step_key)}-{index}",
+            ),
+        )
+        loop = asyncio.get_running_loop()
+        if is_async(fn):
+            return await asyncio.Task(fn(value), loop=loop, context=context)
+        return await loop.run_in_executor(self._workers.bodies, partial(context.run, fn, value))
+
+    def _ended(self, work: Item, fn: Any, value: Any, error: Exception | None, started_at: datetime) -> None:
+        now = self._ports.clock.now()
+        attempts = work.attempt + 1
+        item = work.parent.item
+        assert item is not None  # noqa: S101 - items have one
+        name = f"{work.parent.step_key}#{item.index}"
+        register = Register(
+            key=str(item.index),
+            step_id=work.parent.step_id,
+            kind=Kind.MAP,
+            mark=Mark.OK,
+            attempts=attempts,
+            started_at=started_at,
+            ended_at=now,
+        )
+        if error is None:
+            try:
+                text = codec.encode(value, codec.return_hint(fn), what=f"item {item.index} of {work.parent.step_id!r}")
+                register = replace(register, value=self._payloads.keep(text, work.parent.run_id))
+            except UnserializableOutputError as unserializable:
+                error = unserializable
+        if error is not None:
+            at = next_attempt_at(
+                error,
+                run_id=work.parent.run_id,
+                name=name,
+                attempts=attempts,
+                max_attempts=work.max_attempts,
+                now=now,
+            )
+            if at is not None:
+                again = message_text(replace(work, attempt=attempts, due_at=at))
+                self._ports.queue.send([Outgoing(body=again, delay=min(at - now, QUEUE_DELAY_MAX))])
+                return
+            register = replace(register, mark=Mark.ERROR, failure=failure_of(error))
+        self._maps.finished(work.parent, register, target=work.target)

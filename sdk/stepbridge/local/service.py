@@ -1,0 +1,236 @@
+"""What the local server can do, apart from HTTP: the API, the command line and the console are made of it.
+
+Methods that change something put a message on an app's queue, as AWS would: there is no other way into
+a run. All are safe in any thread.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from itertools import islice
+from typing import Any, Final
+
+from stepbridge.core import ids
+from stepbridge.core.instants import to_ms
+from stepbridge.core.messages import Cancel, Resume, Start, Work, message_text
+from stepbridge.core.records import EventRecord, Head, Status
+from stepbridge.core.steps import Draft
+from stepbridge.core.triggers import EventTrigger, Trigger
+from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.publish import entries_of
+from stepbridge.events import drafts_of
+from stepbridge.function import Function
+from stepbridge.local.log import EventLog, Logged
+from stepbridge.local.runs import RunList
+from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row
+from stepbridge.local.sites import Site
+from stepbridge.memory.world import World
+from stepbridge.ports import Outgoing
+
+INVOKED: Final = "stepbridge/function.invoked"
+"""The trigger of a run that was invoked, where its function has no event of its own."""
+
+
+class UnknownError(LookupError):
+    """There is no such run or function."""
+
+
+class ConflictError(ValueError):
+    """The run is not in a state in which this can be done."""
+
+
+class Service:
+    """The apps of one world."""
+
+    def __init__(self, world: World, sites: list[Site], runs: RunList, log: EventLog) -> None:
+        self.world = world
+        self.sites = sites
+        self.runs = runs
+        self.log = log
+
+    # -- events ------------------------------------------------------------------------------------
+    def send(self, events: object, *, source: str = "local") -> Json:
+        """Puts one event or a list of them on the bus, all or none.
+
+        Returns:
+            `ids`, in order, and under `runs` for each event the runs that it starts.
+
+        Raises:
+            ConfigError: One of them is malformed, or of a reserved name.
+        """
+        drafts = drafts_of(events, what="send")
+        now_ms = to_ms(self.world.clock.now())
+        stamped = [
+            Draft(
+                name=draft.name,
+                data=draft.data,
+                id=draft.id or str(uuid.uuid4()),
+                ts=draft.ts or now_ms,
+                source=draft.source or source,
+            )
+            for draft in drafts
+        ]
+        event_ids = [draft.id for draft in stamped]
+        self.world.bus.put(entries_of(stamped, event_ids, now_ms, source))
+        return {"ids": event_ids, "runs": [self._started_by(_row(draft)) for draft in stamped]}
+
+    def events(self, *, limit: int = 100, before: int | None = None) -> Json:
+        """The last events of the bus, newest first, at most `limit` of those numbered below `before`."""
+        older = (logged for logged in self.log if before is None or logged.number < before)
+        chosen = list(islice(older, limit + 1))
+        cursor = str(chosen[limit - 1].number) if len(chosen) > limit else None
+        return {"events": [self._event_row(logged) for logged in chosen[:limit]], "cursor": cursor}
+
+    def _event_row(self, logged: Logged) -> Json:
+        row: Json = {"number": logged.number, "received_at": instant(logged.at), "problem": None}
+        try:
+            event = logged.incoming().row
+        except ValueError as error:
+            return {**row, "name": "", "data": None, "id": "", "ts": 0, "source": "", "runs": [], "problem": str(error)}
+        started = [run for run in self._started_by(event) if self.runs.app_of(run["run_id"]) is not None]
+        return {**row, **event, "runs": started}
+
+    def _started_by(self, event: Json) -> list[Json]:
+        return [
+            {"run_id": ids.run_id(site.app.id, function.id, event["name"], event["id"]), "function_id": function.id}
+            for site in self.sites
+            for function in site.app.functions.values()
+            if any(_takes(trigger, event) for trigger in function.triggers)
+        ]
+
+    # -- functions ---------------------------------------------------------------------------------
+    def functions(self) -> Json:
+        """All functions of all apps, with what became of their runs."""
+        rows = [
+            function_row(site, function, self.runs.counts(site.app.id, function.id))
+            for site in self.sites
+            for function in site.app.functions.values()
+        ]
+        return {"functions": rows}
+
+    def invoke(self, function_id: str, data: object) -> Json:
+        """Starts a run of one function, whatever its triggers.
+
+        Its event bears the name of the function's first event trigger, so that a model is applied and
+        the run is like any other; no event reaches the bus.
+
+        Returns:
+            `run_id` and `function_id`.
+
+        Raises:
+            UnknownError: No app has such a function.
+            ConfigError: The data is not a JSON object.
+        """
+        site, function = self._function(function_id)
+        (draft,) = drafts_of({"name": "invoke", "data": data}, what=f"invoke {function_id!r}")
+        event_id = str(uuid.uuid4())
+        name = first_event_name(function) or INVOKED
+        run_id = ids.run_id(site.app.id, function_id, name, event_id)
+        now = self.world.clock.now()
+        kept = Payloads(site.ports.blobs).keep(draft.data, run_id)
+        event = EventRecord(name=name, id=event_id, ts=to_ms(now), source="local", data=kept)
+        self._post(site, Start(run_id=run_id, function_id=function_id, event=event, created_at=now))
+        return {"run_id": run_id, "function_id": function_id}
+
+    def _function(self, function_id: str) -> tuple[Site, Function[Any]]:
+        for site in self.sites:
+            if (function := site.app.functions.get(function_id)) is not None:
+                return site, function
+        known = ", ".join(sorted(name for site in self.sites for name in site.app.functions)) or "none"
+        raise UnknownError(f"there is no function {function_id!r}; there are: {known}")
+
+    # -- runs --------------------------------------------------------------------------------------
+    def list_runs(
+        self,
+        *,
+        function_id: str | None = None,
+        status: Status | None = None,
+        since_ms: int = 0,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Json:
+        """A page of runs, newest first.
+
+        Raises:
+            ValueError: The cursor is not one that a page gave.
+        """
+        page = self.runs.page(function_id=function_id, status=status, since_ms=since_ms, limit=limit, cursor=cursor)
+        rows = [run_row(*found) for run_id in page.run_ids if (found := self._find(run_id)) is not None]
+        return {"runs": rows, "cursor": page.cursor}
+
+    def run(self, run_id: str) -> Json:
+        """All that there is to know of a run.
+
+        Raises:
+            UnknownError: There is no such run.
+        """
+        return run_detail(*self._get(run_id))
+
+    def status(self, run_id: str) -> Status:
+        """The run's status.
+
+        Raises:
+            UnknownError: There is no such run.
+        """
+        return self._get(run_id)[1].status
+
+    def cancel(self, run_id: str) -> None:
+        """Asks for the run's end; it follows within moments.
+
+        Raises:
+            UnknownError: There is no such run.
+            ConflictError: It has ended already.
+        """
+        site, head = self._get(run_id)
+        if head.status.is_terminal:
+            raise ConflictError(f"run {run_id} has ended already: it is {head.status.value}")
+        self._post(site, Cancel(run_id=run_id, reason="cancelled by hand"))
+
+    def resume(self, run_id: str) -> None:
+        """Asks for a parked run to go on; it follows within moments.
+
+        Raises:
+            UnknownError: There is no such run.
+            ConflictError: It is not parked.
+        """
+        site, head = self._get(run_id)
+        if head.status is not Status.PARKED:
+            raise ConflictError(f"run {run_id} is {head.status.value}; only a PARKED run is to be resumed")
+        self._post(site, Resume(run_id=run_id))
+
+    def _post(self, site: Site, work: Work) -> None:
+        site.ports.queue.send([Outgoing(body=message_text(work))])
+
+    def _get(self, run_id: str) -> tuple[Site, Head]:
+        found = self._find(run_id)
+        if found is None:
+            raise UnknownError(f"there is no run {run_id!r:.80}")
+        return found
+
+    def _find(self, run_id: str) -> tuple[Site, Head] | None:
+        app_id = self.runs.app_of(run_id)
+        for site in self.sites:
+            if site.app.id == app_id and (head := site.store.head(run_id)) is not None:
+                return site, head
+        return None
+
+
+def _row(draft: Draft) -> Json:
+    data = json.loads(draft.data)
+    return {"name": draft.name, "data": data, "id": draft.id, "ts": draft.ts, "source": draft.source}
+
+
+def _takes(trigger: Trigger, event: Json) -> bool:
+    try:
+        return isinstance(trigger, EventTrigger) and trigger.takes(event)
+    except Exception:  # noqa: BLE001 - an `if_exp` that fails starts nothing; the engine logs it
+        return False
+
+
+def first_event_name(function: Function[Any]) -> str | None:
+    """The name of an event that starts the function, None where there is none that anyone may send."""
+    for trigger in function.triggers:
+        if isinstance(trigger, EventTrigger) and not trigger.name.startswith("stepbridge/"):
+            return trigger.name[:-1] + "example" if trigger.name.endswith("*") else trigger.name
+    return None

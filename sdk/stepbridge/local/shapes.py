@@ -1,0 +1,132 @@
+"""Runs, functions and events as the JSON that the API, the command line and the console show."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from stepbridge.core.expression import MISSING, value_at
+from stepbridge.core.ids import child_run_id, step_key
+from stepbridge.core.items import wait_key, wait_of
+from stepbridge.core.matching import place_of_event
+from stepbridge.core.records import ArmedWait, Head, Kind, Status
+from stepbridge.core.triggers import CronTrigger, EventTrigger, InvokeTrigger, Trigger
+from stepbridge.function import Function
+from stepbridge.local.sites import Site
+from stepbridge.views import RunView, StepView
+
+Json = dict[str, Any]
+
+
+def run_row(site: Site, head: Head) -> Json:
+    """A run as a line of a list: nothing beside its head is read."""
+    failure = head.failure
+    return {
+        "run_id": head.run_id,
+        "app_id": site.app.id,
+        "function_id": head.function_id,
+        "status": head.status.value,
+        "event": {"name": head.event.name, "id": head.event.id, "ts": head.event.ts, "source": head.event.source},
+        "attempt": head.attempt,
+        "error": None if failure is None else {"name": failure.name, "message": failure.message},
+        "created_at": instant(head.created_at),
+        "started_at": instant(head.started_at if head.epoch else None),
+        "ended_at": instant(head.ended_at),
+        "parent_id": None if head.parent is None else head.parent.run_id,
+    }
+
+
+def run_detail(site: Site, head: Head) -> Json:
+    """A run with all that there is to know of it."""
+    view = site.reader.view(head)
+    trigger = {name: getattr(view.event, name) for name in ("name", "data", "id", "ts", "source")}
+    awaited = _awaited(site, head, trigger) if any(s.status == "WAITING" for s in view.steps.values()) else {}
+    return {
+        **run_row(site, head),
+        "event": trigger,
+        "output": view.output,
+        "error": view.error,
+        "retry_at": instant(None if head.status.is_terminal else head.retry_at),
+        "steps": [_step(view, step, awaited) for step in view.steps.values()],
+    }
+
+
+def _step(view: RunView, step: StepView, awaited: Mapping[str, Json]) -> Json:
+    key = step_key(step.step_id, step.occurrence)
+    return {
+        "step_id": step.step_id,
+        "occurrence": step.occurrence,
+        "kind": step.kind,
+        "status": step.status,
+        "output": step.output,
+        "error": step.error,
+        "attempts": step.attempts,
+        "started_at": instant(step.started_at),
+        "ended_at": instant(step.ended_at),
+        "due_at": instant(step.due_at),
+        "waits_for": awaited.get(key) if step.status == "WAITING" else None,
+        "child_run_id": child_run_id(view.run_id, key) if step.kind == Kind.INVOKE else None,
+    }
+
+
+def _awaited(site: Site, head: Head, trigger: Json) -> dict[str, Json]:
+    """What each armed wait wants, by step key.
+
+    `match` holds the compared paths and values where they are the trigger's own; None: other values,
+    which the index keeps as a hash only.
+    """
+    awaited: dict[str, Json] = {}
+    paged = site.store.past(head.run_id).armed if head.pages else ()
+    for armed in (*paged, *head.armed):
+        if not isinstance(armed, ArmedWait) or not armed.places:
+            continue
+        place = armed.places[0]
+        item = site.ports.table.get(wait_key(place, head.run_id, armed.step_key))
+        if item is None:
+            continue
+        wait = wait_of(item)
+        match = None if wait.expression else _match(site, wait.event_name, place, trigger)
+        awaited[armed.step_key] = {"event": wait.event_name, "match": match, "if_exp": wait.expression or None}
+    return awaited
+
+
+def _match(site: Site, event_name: str, place: str, trigger: Json) -> Json | None:
+    row = {**trigger, "name": event_name}
+    for signature in site.store.signatures(event_name):
+        if place_of_event(row, signature) == place:
+            values = {path: value_at(row, path) for path in json.loads(signature)}
+            return {path: None if value is MISSING else value for path, value in values.items()}
+    return None
+
+
+def function_row(site: Site, function: Function[Any], counts: Counter[Status]) -> Json:
+    """A function, and how many of its runs have which status."""
+    return {
+        "function_id": function.id,
+        "app_id": site.app.id,
+        "name": function.name,
+        "triggers": [_trigger(trigger) for trigger in function.triggers],
+        "retries": function.retries,
+        "on_failure": None if function.on_failure is None else function.on_failure.id,
+        "runs": {status.value: counts[status] for status in Status if counts[status]},
+    }
+
+
+def _trigger(trigger: Trigger) -> Json:
+    match trigger:
+        case EventTrigger():
+            return {"event": trigger.name, "if_exp": trigger.if_exp, "source": trigger.source}
+        case CronTrigger():
+            return {"cron": trigger.cron.expression, "timezone": trigger.cron.timezone}
+        case InvokeTrigger():
+            return {"invoke": True}
+        case _:
+            assert_never(trigger)
+
+
+def instant(at: datetime | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
