@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from stepbridge.app import App
 from stepbridge.core.durations import parse_duration
@@ -38,6 +39,9 @@ from stepbridge.memory.world import Stack, World
 from stepbridge.ports import Entry, Message, Ports
 from stepbridge.views import RunView, Steps, StepView
 
+if TYPE_CHECKING:
+    from stepbridge.local.moto import MotoStack, MotoWorld
+
 __all__ = ["RunView", "Simulation", "StepView", "Steps"]
 
 T = TypeVar("T")
@@ -56,15 +60,26 @@ class _Site:
     reader: Reader
 
 
+@dataclass(slots=True)
+class _MotoSite:
+    """As `_Site`; its stack has a handler, which keeps what a warm process keeps."""
+
+    stack: MotoStack
+    reader: Reader
+
+
 class Simulation:
     """Runs apps with their events and timers on a virtual clock; use it as a context manager.
 
     Args:
         apps: One or several; they share a bus.
-        backend: `"memory"`.
+        backend: `"memory"`, or `"moto"`: the AWS adapters, the Lambda handler, and moto for AWS.
         start: What the clock says first; 2025-01-01T00:00Z where it is left out.
         seed: The backend delivers at its worst: duplicates, other orders, late timers; the same for
             the same seed.
+
+    Raises:
+        ConfigError: There is no app, or no such backend; names the mend.
     """
 
     def __init__(
@@ -73,35 +88,48 @@ class Simulation:
         if not apps:
             message = "Simulation needs an app. Mend: Simulation(app)."
             raise ConfigError(message)
-        if backend != "memory":
-            message = f"backend={backend!r}. Mend: 'memory'."
-            raise ConfigError(message)
         self._clock = VirtualClock(_START if start is None else start.astimezone(UTC))
         self._dice = None if seed is None else Dice(seed)
-        self._world = World(clock=self._clock, dice=self._dice)
-        self._sites = [self._site(app) for app in apps]
-        self._workers = Workers(blocking=False)
-        self._loop = RunLoop()
+        self._apps = apps
+        self._world: World | MotoWorld
+        self._sites: list[Any] = []
         self._stubs: dict[tuple[str | None, str], Stub] = {}
         self._sent = 0
         self._invocations = 0
+        match backend:
+            case "memory":
+                self._world = world = World(clock=self._clock, dice=self._dice)
+                self._sites = [self._site(world, app) for app in apps]
+            case "moto":
+                self._world = _moto_world(self._clock, self._dice)
+            case _:
+                message = f"backend={backend!r}. Mend: 'memory' or 'moto'."
+                raise ConfigError(message)
+        self._workers = Workers(blocking=False)
+        self._loop = RunLoop()
 
-    def _site(self, app: App) -> _Site:
-        stack = self._world.stack(app.id, lambda entry: wants(app, entry.name))
+    def _site(self, world: World, app: App) -> _Site:
+        stack = world.stack(app.id, lambda entry: wants(app, entry.name))
         unseen = Requests()
         readable = replace(stack.ports, table=stack.table.counted_by(unseen), blobs=stack.blobs.counted_by(unseen))
         return _Site(app, stack, stack.ports, Store(stack.ports.table), Reader(readable))
 
     def __enter__(self) -> Self:
-        """Itself."""
+        """Itself; moto runs from here."""
+        if not isinstance(self._world, World):
+            self._world.__enter__()
+            stacks = [self._world.stack(app, self._stub_of) for app in self._apps]
+            self._sites = [_MotoSite(stack, Reader(stack.readable)) for stack in stacks]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ends threads and loop; what has been read stays good."""
+        """Ends threads, loop and moto; what has been read stays good."""
         self._workers.close()
         self._loop.close()
+        if not isinstance(self._world, World):
+            self._world.__exit__(kind, error, trace)
 
     # -- events and time ---------------------------------------------------------------------------
     @property
@@ -135,7 +163,7 @@ class Simulation:
         ts_ms = to_ms(ts) if isinstance(ts, datetime) else ts or draft.ts or to_ms(self.now)
         stamped = Draft(name=draft.name, data=draft.data, id=event_id, ts=ts_ms, source=draft.source or "test")
         self._world.bus.put(entries_of([stamped], [event_id], ts_ms, "test"))
-        self._run(self._deliver())
+        self._run(self._deliver)
         return event_id
 
     def advance(self, duration: str | float | timedelta) -> None:
@@ -145,18 +173,18 @@ class Simulation:
     def advance_to(self, instant: datetime) -> None:
         """Time passes up to an aware datetime."""
         target = instant.astimezone(UTC)
-        self._run(self._deliver())
+        self._run(self._deliver)
         while (at := self._world.next_at()) is not None and at <= target:
             self._clock.move_to(max(at, self.now))
-            self._run(self._deliver())
+            self._run(self._deliver)
         self._clock.move_to(max(target, self.now))
 
     def run_until_idle(self) -> None:
         """Jumps from timer to timer until nothing is pending."""
-        self._run(self._deliver())
+        self._run(self._deliver)
         while (at := self._world.next_at()) is not None:
             self._clock.move_to(max(at, self.now))
-            self._run(self._deliver())
+            self._run(self._deliver)
 
     def stub(self, step_id: str, value_or_exception: object, function_id: str | None = None) -> None:
         """From now on the step comes to this value, or raises this exception, instead of being carried out.
@@ -168,21 +196,24 @@ class Simulation:
     def _stub_of(self, function_id: str, step_id: str) -> Stub | None:
         return self._stubs.get((function_id, step_id)) or self._stubs.get((None, step_id))
 
-    async def _deliver(self) -> None:
+    def _deliver(self) -> None:
         """Delivers what is there now, a message at a time, until nothing is left."""
         moved = True
         while moved:
             moved = self._world.fire_due() > 0
             for site in self._sites:
-                moved |= await self._deliver_one(site)
+                moved |= self._deliver_one(site)
 
-    async def _deliver_one(self, site: _Site) -> bool:
+    def _deliver_one(self, site: _Site | _MotoSite) -> bool:
         messages = site.stack.queue.receive(1)
         if not messages:
             return False
         self._invocations += 1
         site.stack.requests.count("Invoke")
-        await self._invoke(site, messages)
+        if isinstance(site, _MotoSite):
+            site.stack.invoke(messages, f"i{self._invocations}")
+        else:
+            self._loop.run_until_complete(self._invoke(site, messages))
         return True
 
     async def _invoke(self, site: _Site, messages: list[Message]) -> None:
@@ -192,21 +223,21 @@ class Simulation:
         bounced = await engine.handle_all(messages, invocation=invocation)
         site.stack.queue.acknowledge([message for message in messages if message not in bounced])
 
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run(self, work: Callable[[], T]) -> T:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return self._loop.run_until_complete(work)
+            return work()
         return self._run_beside(work)
 
-    def _run_beside(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run_beside(self, work: Callable[[], T]) -> T:
         """In a thread, because the caller's own loop is running."""
         results: list[T] = []
         errors: list[BaseException] = []
 
         def run() -> None:
             try:
-                results.append(self._loop.run_until_complete(work))
+                results.append(work())
             except BaseException as error:  # noqa: BLE001 - raised again in the caller
                 errors.append(error)
 
@@ -254,7 +285,16 @@ class Simulation:
         return total
 
 
-def _heads(stack: Stack) -> list[Head]:
+def _moto_world(clock: VirtualClock, dice: Dice | None) -> MotoWorld:
+    if find_spec("moto") is None:
+        message = "backend='moto' needs moto. Mend: pip install 'stepbridge[dev]'."
+        raise ConfigError(message)
+    from stepbridge.local.moto import MotoWorld
+
+    return MotoWorld(clock=clock, dice=dice)
+
+
+def _heads(stack: Stack | MotoStack) -> list[Head]:
     return [head_of(item) for item in stack.table.items() if item["sk"] == HEAD_SK]
 
 

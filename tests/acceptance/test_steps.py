@@ -359,7 +359,7 @@ def test_an_async_function_in_a_sync_handler_is_a_clear_error() -> None:
 
     @app.function("f", trigger=event("go"), retries=0)
     def f(ctx: ContextSync) -> None:
-        ctx.step.run("my-step", fetch)
+        ctx.step.run("my-step", fetch)  # type: ignore[unused-coroutine]
 
     with Simulation(app) as sim:
         sim.send("go")

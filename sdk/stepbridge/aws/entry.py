@@ -17,9 +17,9 @@ from stepbridge.aws.clients import Clients
 from stepbridge.aws.queue import message_of
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.wiring import ports as ports_of
-from stepbridge.engine.advance import Invocation
+from stepbridge.engine.answers import Invocation
+from stepbridge.engine.calls import Stubs, no_stubs
 from stepbridge.engine.engine import Engine
-from stepbridge.engine.session import Stubs, no_stubs
 from stepbridge.engine.store import Store
 from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers

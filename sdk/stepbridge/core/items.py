@@ -157,7 +157,7 @@ def register_item(run_id: str, register: Register) -> Item:
     }
     if register.occurrence:
         item["i"] = register.occurrence
-    if register.attempts != 1:
+    if register.attempts != 1 or register.mark is Mark.RETRY:  # what the next attempt's condition names
         item["at"] = register.attempts
     if register.failure is not None:
         item["er"] = failure_text(register.failure)
@@ -169,8 +169,8 @@ def register_item(run_id: str, register: Register) -> Item:
         item["sn"] = ",".join(register.seen)
     if register.event_id is not None:
         item["ei"] = register.event_id
-    if register.by_run:
-        item["br"] = 1
+    if register.places:
+        item["pl"] = ",".join(register.places)
     return item
 
 
@@ -191,7 +191,7 @@ def register_of(item: Item) -> Register:
         started_at=from_ms(int(item["t0"])),
         ended_at=from_ms(int(item["t1"])),
         event_id=str(item["ei"]) if "ei" in item else None,
-        by_run="br" in item,
+        places=_names(item, "pl"),
     )
 
 

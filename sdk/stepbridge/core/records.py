@@ -98,8 +98,8 @@ class Register:
     ended_at: datetime
     event_id: str | None = None
     """Of the event that resolved this wait; None for a timeout and for other kinds."""
-    by_run: bool = False
-    """The run itself found the event, looking back; so it removes the wait."""
+    places: tuple[str, ...] = ()
+    """Of the wait's items, where the run itself found the event, looking back; so it removes them."""
 
     @property
     def is_result(self) -> bool:

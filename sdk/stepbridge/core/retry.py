@@ -33,6 +33,24 @@ def next_attempt_at(
     return now + backoff(run_id, name, attempts - 1)
 
 
+def sound(error: BaseException) -> BaseException:
+    """The error itself; for a `RetryAfterError` whose delay is malformed, a `ConfigError` that says so."""
+    if not isinstance(error, RetryAfterError):
+        return error
+    after = error.retry_after
+    if isinstance(after, datetime):
+        if after.tzinfo is not None:
+            return error
+        return ConfigError(
+            f"RetryAfterError({str(error)!r}): retry_after={after!r} has no time zone. Mend: an aware one."
+        )
+    try:
+        parse_duration(after, what=f"retry_after of RetryAfterError({str(error)!r})")
+    except ConfigError as malformed:
+        return malformed
+    return error
+
+
 def _is_final(error: BaseException) -> bool:
     return isinstance(error, NonRetriableError | StepError | ConfigError)
 

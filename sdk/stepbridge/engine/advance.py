@@ -23,7 +23,7 @@ from stepbridge.core.limits import (
     TIMEOUT_DELAY_MAX,
 )
 from stepbridge.core.messages import Cancel, Go, Resume, Start, message_text
-from stepbridge.core.records import ArmedChild, ArmedWait, Blob, Failure, Head, Status, Timer
+from stepbridge.core.records import ArmedChild, Blob, Failure, Head, Status, Timer
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
 from stepbridge.engine.arming import INVOKE_TIMEOUT, Arming
@@ -238,14 +238,12 @@ class Advance:
 
     def _end(self, head: Head, session: Session | None) -> Answer:
         if session is not None:
-            head = replace(head, armed=tuple(session.unresolved()))
+            head = replace(head, armed=(*session.unresolved(), *session.deletable()))
         standing = self._store.end(head)
         if standing is not None and not standing.status.is_terminal:
             return Bounce(standing.lease_until)
         ended = head if standing is None else replace(standing, armed=head.armed, timers=head.timers)
         self._finish.finish(replace(ended, pages=0), head.parent)
-        if session is not None:
-            self._delete_resolved(head, session)
         return Acknowledge()
 
     def _suspend(self, head: Head, session: Session | None = None, outcome: Outcome | None = None) -> Answer:
@@ -267,8 +265,9 @@ class Advance:
                 return Bounce(standing.lease_until)
             self._finish.finish(replace(standing, armed=head.armed, timers=head.timers), head.parent)
             return Acknowledge()
-        if session is not None:
-            self._delete_resolved(head, session)
+        for wait in session.deletable() if session is not None else ():
+            for place in wait.places:
+                self._store.delete_wait(place, head.run_id, wait.step_key)
         for timer in unneeded:
             if timer.due_ms > now_ms:
                 self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))
@@ -318,13 +317,6 @@ class Advance:
         ]
         if cancels:
             self._ports.queue.send([Outgoing(body=message_text(cancel)) for cancel in cancels])
-
-    def _delete_resolved(self, head: Head, session: Session) -> None:
-        """Takes resolved waits out of the index, last of all; one that an event found is its message's to delete."""
-        for armed, register in session.newly_resolved():
-            if isinstance(armed, ArmedWait) and (register.event_id is None or register.by_run or len(armed.places) > 1):
-                for place in armed.places:
-                    self._store.delete_wait(place, head.run_id, armed.step_key)
 
 
 def _birth(work: Start) -> Head:

@@ -130,12 +130,21 @@ class Arming:
         for index, (pattern, want) in enumerate(zip(step.patterns, wants, strict=True)):
             if pattern.lookback and (row := self._look_back(pattern, want)) is not None:
                 text = codec.dump([index, row] if is_any else row)
-                register = self._register(
-                    call, Mark.OK, self._session.now(), value=text, event_id=row["id"], by_run=True
-                )
-                register = replace(register, value=self._payloads.keep(text, self._session.run_id))
-                return self._adopt(register)
+                return self._found(call, text, row["id"], tuple(place for want in wants for place in want.places))
         return None
+
+    def _found(self, call: Call, text: str, event_id: str, places: tuple[str, ...]) -> Result:
+        """The run records the event that it found, unless one has come to the wait meanwhile."""
+        kept = self._payloads.keep(text, self._session.run_id)
+        register = self._register(call, Mark.OK, self._session.now(), value=kept, event_id=event_id, places=places)
+        result = self._recording.record(call, register, text)
+        assert result is not None  # noqa: S101 - only retries give None
+        if result.register.event_id is not None:
+            self._consumed.append(result.register.event_id)
+        if result.register.order is None:
+            return self._session.from_outside(result.register)
+        self._session.found[call.key] = result.register
+        return result
 
     def _adopt(self, register: Register) -> Result:
         """Writes a result that came from outside, or takes the one that came first."""

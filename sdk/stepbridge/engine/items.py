@@ -14,7 +14,7 @@ from stepbridge.core import codec, ids
 from stepbridge.core.limits import QUEUE_DELAY_MAX
 from stepbridge.core.messages import Item, message_text
 from stepbridge.core.records import Kind, Mark, Register
-from stepbridge.core.retry import next_attempt_at
+from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.engine.answers import Acknowledge, Answer
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.mapping import Maps
@@ -80,7 +80,7 @@ class Items:
             return await asyncio.Task(fn(value), loop=loop, context=context)
         return await loop.run_in_executor(self._workers.bodies, partial(context.run, fn, value))
 
-    def _ended(self, work: Item, fn: Any, value: Any, error: Exception | None, started_at: datetime) -> None:
+    def _ended(self, work: Item, fn: Any, value: Any, error: BaseException | None, started_at: datetime) -> None:
         now = self._ports.clock.now()
         attempts = work.attempt + 1
         item = work.parent.item
@@ -102,6 +102,7 @@ class Items:
             except UnserializableOutputError as unserializable:
                 error = unserializable
         if error is not None:
+            error = sound(error)
             at = next_attempt_at(
                 error,
                 run_id=work.parent.run_id,

@@ -75,9 +75,9 @@ class Maps:
             )
             work = self._work(_with(parent, following), target or item.target, texts[follower], max_attempts, app_id)
             self._send([work])
-        if self._store.join_item(parent.run_id, parent.step_key, item.index, item.count, register.ended_at) and self._store.set_wake(
-            parent.run_id, parent.step_key
-        ):
+        if self._store.join_item(
+            parent.run_id, parent.step_key, item.index, item.count, register.ended_at
+        ) and self._store.set_wake(parent.run_id, parent.step_key):
             self._send([Go(run_id=parent.run_id, why="map")])
 
     def collect(self, run_id: str, step_key: str, count: int) -> str | None:

@@ -12,7 +12,7 @@ from stepbridge.core import codec, ids
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import CANCEL_CHECK_SECONDS, SEEN_INLINE
 from stepbridge.core.records import Failure, Kind, Mark, Register
-from stepbridge.core.retry import next_attempt_at
+from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import RunStep, SendSignalStep, SendStep, Step
 from stepbridge.engine.calls import Call, Result, Stubs
 from stepbridge.engine.failures import failure_of
@@ -89,6 +89,8 @@ class Recording:
         step, session = call.step, self._session
         if session.fatal is not None and error is not None:
             return None
+        if error is not None:
+            error = sound(error)
         attempts = call.failed + 1
         register = Register(
             key=call.key,
@@ -145,6 +147,9 @@ class Recording:
         finally:
             with session.lock:
                 session.inflight.discard(rank)
+        if stored.mark is Mark.RETRY:  # another attempt's, which ended meanwhile
+            call.failed, call.due_at = stored.attempts, stored.due_at
+            return None
         if stored is mine and text is not None:
             return Result(rank, replace(mine, value=text))
         return Result(rank, session.loaded(stored))

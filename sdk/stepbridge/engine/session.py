@@ -13,8 +13,8 @@ from typing import Any
 
 from stepbridge.core import codec, ids
 from stepbridge.core.history import History, history_of
-from stepbridge.core.records import Armed, Blob, Failure, Head, Kind, Mark, Register
-from stepbridge.core.retry import next_attempt_at
+from stepbridge.core.records import Armed, ArmedWait, Blob, Failure, Head, Kind, Mark, Register
+from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import MapStep, SleepStep, Step, WaitStep
 from stepbridge.engine.calls import Call, Result
 from stepbridge.engine.failures import failure_of, step_error
@@ -65,6 +65,12 @@ class Session:
         self.lock = threading.Lock()
         limit = function.limits.finish
         self.finish_by: datetime | None = None if limit is None or head.started_at is None else head.started_at + limit
+        self.found: dict[str, Register] = {
+            register.key: register
+            for _, register in self.history.ranked.values()
+            if register.places and register.order is not None and register.order[0] > head.released_epoch
+        }
+        """Waits that the run itself resolved, looking back, since its last orderly suspension."""
         self._from_outside: dict[str, Register] = {}
         self._fresh = set(self.history.unlisted) - set(head.seen)
         self._payloads = payloads
@@ -220,7 +226,7 @@ class Session:
     def register_of(self, key: str) -> Register | None:
         """The result of a step, however it came."""
         hit = self.history.ranked.get(key)
-        return self._from_outside.get(key) if hit is None else hit[1]
+        return (self._from_outside.get(key) or self.found.get(key)) if hit is None else hit[1]
 
     # -- what is armed -----------------------------------------------------------------------------
     def add_armed(self, armed: Armed) -> None:
@@ -252,6 +258,23 @@ class Session:
         pairs = ((armed, self.register_of(key)) for key, armed in self.armed.items() if key in inline | self._fresh)
         return [(armed, register) for armed, register in pairs if register is not None]
 
+    def deletable(self) -> list[ArmedWait]:
+        """Waits that the run itself takes out of the index; one that an event found is its message's to delete."""
+        timed_out = [
+            armed
+            for armed, register in self.newly_resolved()
+            if isinstance(armed, ArmedWait) and (register.event_id is None or len(armed.places) > 1)
+        ]
+        known = {armed.step_key for armed in timed_out}
+        found = [
+            ArmedWait(
+                step_key=key, step_id=one.step_id, occurrence=one.occurrence, places=one.places, deadline=one.ended_at
+            )
+            for key, one in self.found.items()
+            if key not in known
+        ]
+        return timed_out + found
+
     def dues(self) -> list[tuple[datetime, bool]]:
         """When something that the run waits for comes due, and whether that is a mere timeout."""
         waiting = [(c.due_at, c.step.kind in _TIMED_OUT) for c in self.pending.values() if c.due_at is not None]
@@ -266,6 +289,7 @@ class Session:
                 return Completed(codec.encode(value, self.function.hint, what=f"function {self.function.id!r}"))
             except UnserializableOutputError as unserializable:
                 return Failed(failure_of(unserializable))
+        error = sound(error)
         retry_at = next_attempt_at(
             error,
             run_id=self.run_id,

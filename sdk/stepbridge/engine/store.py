@@ -179,7 +179,13 @@ class Store:
         """Writes the head as suspended and gives the lease back; None, or the head that refused."""
         armed, pages = head.armed, head.pages
         if len(armed) > ARMED_INLINE:
-            self._table.put({**self._key(head.run_id, page_key(head.run_id, pages).sk), "ar": armed_text(armed), "ttl": self._far(head.created_at)})
+            self._table.put(
+                {
+                    **self._key(head.run_id, page_key(head.run_id, pages).sk),
+                    "ar": armed_text(armed),
+                    "ttl": self._far(head.created_at),
+                }
+            )
             armed, pages = (), pages + 1
         change: dict[str, Value] = {
             "st": head.status.value,
@@ -351,7 +357,13 @@ class Store:
         """What a new head holds; data that it cannot hold is written beside it first."""
         data = head.event.data
         if data is not None and _is_large(data):
-            self._table.put({**self._key(head.run_id, side_key(head.run_id, "in").sk), **stored_attributes("v", data), "ttl": self._far(head.created_at)})
+            self._table.put(
+                {
+                    **self._key(head.run_id, side_key(head.run_id, "in").sk),
+                    **stored_attributes("v", data),
+                    "ttl": self._far(head.created_at),
+                }
+            )
             data = None
         born = head_birth(replace(head, event=replace(head.event, data=data)))
         day = head.created_at.strftime("%Y-%m-%d")

@@ -1,12 +1,13 @@
 """The JSON API under `/api`: `Service` over HTTP.
 
-    POST /api/events                       one event or a list of them       {"ids", "runs"}
-    GET  /api/events                       ?limit&cursor                     {"events", "cursor"}
-    GET  /api/functions                                                      {"functions"}
-    POST /api/functions/{id}/invoke        {"data"}                          {"run_id", "function_id"}
-    GET  /api/runs                         ?function_id&status&since&limit&cursor   {"runs", "cursor"}
-    GET  /api/runs/{id}                                                      the run
-    POST /api/runs/{id}/cancel, /resume                                      the run
+    POST /api/events                    one event or a list of them     {"ids"}
+    GET  /api/events                    ?limit&cursor                   {"events", "cursor"}
+    GET  /api/events/{id}/runs                                          {"runs"}: what it has started so far
+    GET  /api/functions                                                 {"functions"}
+    POST /api/functions/{id}/invoke     {"data"}                        {"run_id", "function_id"}
+    GET  /api/runs                      ?function_id&status&since&limit&cursor    {"runs", "cursor"}
+    GET  /api/runs/{id}                                                 the run
+    POST /api/runs/{id}/cancel, resume                                  the run
 
 Errors: {"error": {"code", "message"}} with a status of HTTP.
 """
@@ -55,6 +56,7 @@ def api_routes(service: Service) -> list[Route]:
     return [
         route("POST", "events", _send),
         route("GET", "events", _events),
+        route("GET", "events/{event_id:path}/runs", _started_by),
         route("GET", "functions", _functions),
         route("POST", "functions/{function_id:path}/invoke", _invoke),
         route("GET", "runs", _runs),
@@ -71,6 +73,10 @@ async def _send(service: Service, request: Request) -> Json:
 async def _events(service: Service, request: Request) -> Json:
     cursor = request.query_params.get("cursor")
     return service.events(limit=_limit(request), before=None if cursor is None else _whole("cursor", cursor))
+
+
+async def _started_by(service: Service, request: Request) -> Json:
+    return {"runs": service.started_by(request.path_params["event_id"])}
 
 
 async def _functions(service: Service, _request: Request) -> Json:

@@ -12,6 +12,7 @@ from typing import Final
 
 from stepbridge.core.limits import INVOCATION, MESSAGES_PER_CALL
 from stepbridge.engine.answers import Invocation
+from stepbridge.local.crons import Crons
 from stepbridge.local.sites import Site
 from stepbridge.memory.world import World
 from stepbridge.ports import Message
@@ -37,6 +38,7 @@ class Driver:
     def __init__(self, world: World, sites: Sequence[Site]) -> None:
         self._world = world
         self._sites = sites
+        self._crons = Crons(sites, world.clock.now())
         self._name = uuid.uuid4().hex[:8]  # a lease must not be taken for one of a former process
         self._invocations = 0
         self._in_flight = 0
@@ -101,7 +103,7 @@ class Driver:
     # -- one turn ----------------------------------------------------------------------------------
     def _turn(self) -> bool:
         """Fires what is due and takes what is there, a batch of each app; whether there was anything."""
-        moved = self._world.fire_due() > 0
+        moved = self._world.fire_due() + self._crons.fire_due(self._world.clock.now()) > 0
         for site in list(self._sites):
             room = IN_FLIGHT_MAX - self._in_flight
             messages = site.stack.queue.receive(min(MESSAGES_PER_CALL, room)) if room > 0 else []
@@ -134,9 +136,9 @@ class Driver:
     async def _nap(self) -> None:
         """Until the next thing is due, or somebody wakes us."""
         seconds = _NAP_SECONDS
-        at = self._world.next_at()
-        if at is not None and self._in_flight < IN_FLIGHT_MAX:
-            due_in = (at - self._world.clock.now()).total_seconds()
+        instants = [at for at in (self._world.next_at(), self._crons.next_at()) if at is not None]
+        if instants and self._in_flight < IN_FLIGHT_MAX:
+            due_in = (min(instants) - self._world.clock.now()).total_seconds()
             seconds = min(max(due_in, 0.0), _NAP_SECONDS)
         timer = asyncio.get_running_loop().call_later(seconds, self._woken.set)
         try:

@@ -95,12 +95,12 @@ def _entries(payload: Any) -> list[Json]:
 
 def _check_types(entry: Json) -> None:
     for name in _TEXTS:
-        if not isinstance(entry.get(name) or "", str):
+        if not isinstance(entry.get(name), str | None):
             raise AwsError("SerializationException", f"{name} of an entry is to be a string")
-    if not isinstance(entry.get("Time") or 0, int | float | str):
+    if not isinstance(entry.get("Time"), int | float | str | None):
         raise AwsError("SerializationException", "Time of an entry is to be a number or a string")
-    resources = entry.get("Resources") or []
-    if not isinstance(resources, list) or not all(isinstance(resource, str) for resource in resources):
+    resources = entry.get("Resources")
+    if not isinstance(resources, list | None) or not all(isinstance(one, str) for one in resources or ()):
         raise AwsError("SerializationException", "Resources of an entry is to be a list of strings")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from bisect import bisect_left, insort
 from collections import Counter
@@ -45,6 +46,8 @@ class RunList:
     def __init__(self) -> None:
         self._runs: dict[str, _Listed] = {}
         self._shelves: dict[_Shelf, list[_Place]] = {}
+        self._by_event: dict[str, tuple[str, ...]] = {}
+        """Ids of runs by the id of the event that started them."""
         self._counts: dict[tuple[str, str], Counter[Status]] = {}
         self._lock = Lock()
         self._listeners: tuple[Callable[[str], object], ...] = ()
@@ -61,6 +64,8 @@ class RunList:
             if listed is None:
                 listed = self._runs[run_id] = _Listed((int(item["t0"]), run_id), app_id, function_id, status)
                 self._move(listed, None, status)
+                event_id = json.loads(str(item["ev"]))[1]
+                self._by_event[event_id] = (*self._by_event.get(event_id, ()), run_id)
             elif listed.status is not status and not listed.status.is_terminal:
                 self._move(listed, listed.status, status)
         self.touch(run_id)
@@ -95,6 +100,10 @@ class RunList:
         """The id of the run's app, None where there is no such run."""
         listed = self._runs.get(run_id)
         return None if listed is None else listed.app_id
+
+    def started_by(self, event_id: str) -> tuple[str, ...]:
+        """The ids of the runs that an event has started so far."""
+        return self._by_event.get(event_id, ())
 
     def page(
         self,

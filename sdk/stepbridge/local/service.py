@@ -6,7 +6,6 @@ a run. All are safe in any thread.
 
 from __future__ import annotations
 
-import json
 import uuid
 from itertools import islice
 from typing import Any, Final
@@ -16,7 +15,7 @@ from stepbridge.core.instants import to_ms
 from stepbridge.core.messages import Cancel, Resume, Start, Work, message_text
 from stepbridge.core.records import EventRecord, Head, Status
 from stepbridge.core.steps import Draft
-from stepbridge.core.triggers import EventTrigger, Trigger
+from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
 from stepbridge.events import drafts_of
@@ -54,7 +53,7 @@ class Service:
         """Puts one event or a list of them on the bus, all or none.
 
         Returns:
-            `ids`, in order, and under `runs` for each event the runs that it starts.
+            `ids`, in order. The runs that they start follow within moments: see `started_by`.
 
         Raises:
             ConfigError: One of them is malformed, or of a reserved name.
@@ -73,7 +72,7 @@ class Service:
         ]
         event_ids = [draft.id for draft in stamped]
         self.world.bus.put(entries_of(stamped, event_ids, now_ms, source))
-        return {"ids": event_ids, "runs": [self._started_by(_row(draft)) for draft in stamped]}
+        return {"ids": event_ids}
 
     def events(self, *, limit: int = 100, before: int | None = None) -> Json:
         """The last events of the bus, newest first, at most `limit` of those numbered below `before`."""
@@ -88,16 +87,11 @@ class Service:
             event = logged.incoming().row
         except ValueError as error:
             return {**row, "name": "", "data": None, "id": "", "ts": 0, "source": "", "runs": [], "problem": str(error)}
-        started = [run for run in self._started_by(event) if self.runs.app_of(run["run_id"]) is not None]
-        return {**row, **event, "runs": started}
+        return {**row, **event, "runs": self.started_by(event["id"])}
 
-    def _started_by(self, event: Json) -> list[Json]:
-        return [
-            {"run_id": ids.run_id(site.app.id, function.id, event["name"], event["id"]), "function_id": function.id}
-            for site in self.sites
-            for function in site.app.functions.values()
-            if any(_takes(trigger, event) for trigger in function.triggers)
-        ]
+    def started_by(self, event_id: str) -> list[Json]:
+        """The runs that an event has started so far."""
+        return [run_row(*found) for run_id in self.runs.started_by(event_id) if (found := self._find(run_id))]
 
     # -- functions ---------------------------------------------------------------------------------
     def functions(self) -> Json:
@@ -156,7 +150,7 @@ class Service:
             ValueError: The cursor is not one that a page gave.
         """
         page = self.runs.page(function_id=function_id, status=status, since_ms=since_ms, limit=limit, cursor=cursor)
-        rows = [run_row(*found) for run_id in page.run_ids if (found := self._find(run_id)) is not None]
+        rows = [run_row(*found) for run_id in page.run_ids if (found := self._find(run_id))]
         return {"runs": rows, "cursor": page.cursor}
 
     def run(self, run_id: str) -> Json:
@@ -214,18 +208,6 @@ class Service:
             if site.app.id == app_id and (head := site.store.head(run_id)) is not None:
                 return site, head
         return None
-
-
-def _row(draft: Draft) -> Json:
-    data = json.loads(draft.data)
-    return {"name": draft.name, "data": data, "id": draft.id, "ts": draft.ts, "source": draft.source}
-
-
-def _takes(trigger: Trigger, event: Json) -> bool:
-    try:
-        return isinstance(trigger, EventTrigger) and trigger.takes(event)
-    except Exception:  # noqa: BLE001 - an `if_exp` that fails starts nothing; the engine logs it
-        return False
 
 
 def first_event_name(function: Function[Any]) -> str | None:

@@ -6,19 +6,21 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from stepbridge.core.expression import MISSING, value_at
 from stepbridge.core.ids import child_run_id, step_key
 from stepbridge.core.items import wait_key, wait_of
 from stepbridge.core.matching import place_of_event
-from stepbridge.core.records import ArmedWait, Head, Kind, Status
+from stepbridge.core.records import ArmedWait, Head, Kind, Status, Wait
 from stepbridge.core.triggers import CronTrigger, EventTrigger, InvokeTrigger, Trigger
 from stepbridge.function import Function
 from stepbridge.local.sites import Site
 from stepbridge.views import RunView, StepView
 
 Json = dict[str, Any]
+_PLACES_SHOWN: Final = 10
+"""Of one wait; each is a read."""
 
 
 def run_row(site: Site, head: Head) -> Json:
@@ -54,7 +56,7 @@ def run_detail(site: Site, head: Head) -> Json:
     }
 
 
-def _step(view: RunView, step: StepView, awaited: Mapping[str, Json]) -> Json:
+def _step(view: RunView, step: StepView, awaited: Mapping[str, list[Json]]) -> Json:
     key = step_key(step.step_id, step.occurrence)
     return {
         "step_id": step.step_id,
@@ -67,36 +69,38 @@ def _step(view: RunView, step: StepView, awaited: Mapping[str, Json]) -> Json:
         "started_at": instant(step.started_at),
         "ended_at": instant(step.ended_at),
         "due_at": instant(step.due_at),
-        "waits_for": awaited.get(key) if step.status == "WAITING" else None,
+        "waits_for": awaited.get(key, []) if step.status == "WAITING" else [],
         "child_run_id": child_run_id(view.run_id, key) if step.kind == Kind.INVOKE else None,
     }
 
 
-def _awaited(site: Site, head: Head, trigger: Json) -> dict[str, Json]:
-    """What each armed wait wants, by step key.
+def _awaited(site: Site, head: Head, trigger: Json) -> dict[str, list[Json]]:
+    """What each armed wait wants, by step key; several where any of them will do.
 
     `match` holds the compared paths and values where they are the trigger's own; None: other values,
     which the index keeps as a hash only.
     """
-    awaited: dict[str, Json] = {}
+    awaited: dict[str, list[Json]] = {}
     paged = site.store.past(head.run_id).armed if head.pages else ()
     for armed in (*paged, *head.armed):
-        if not isinstance(armed, ArmedWait) or not armed.places:
-            continue
-        place = armed.places[0]
-        item = site.ports.table.get(wait_key(place, head.run_id, armed.step_key))
-        if item is None:
-            continue
-        wait = wait_of(item)
-        match = None if wait.expression else _match(site, wait.event_name, place, trigger)
-        awaited[armed.step_key] = {"event": wait.event_name, "match": match, "if_exp": wait.expression or None}
+        if isinstance(armed, ArmedWait):
+            keys = [wait_key(place, head.run_id, armed.step_key) for place in armed.places[:_PLACES_SHOWN]]
+            waits = [wait_of(item) for key in keys if (item := site.ports.table.get(key)) is not None]
+            awaited[armed.step_key] = [_wanted(site, wait, trigger) for wait in waits]
     return awaited
 
 
-def _match(site: Site, event_name: str, place: str, trigger: Json) -> Json | None:
-    row = {**trigger, "name": event_name}
-    for signature in site.store.signatures(event_name):
-        if place_of_event(row, signature) == place:
+def _wanted(site: Site, wait: Wait, trigger: Json) -> Json:
+    if wait.kind is Kind.SIGNAL:
+        return {"signal": wait.event_name}
+    match = None if wait.expression else _match(site, wait, trigger)
+    return {"event": wait.event_name, "match": match, "if_exp": wait.expression or None}
+
+
+def _match(site: Site, wait: Wait, trigger: Json) -> Json | None:
+    row = {**trigger, "name": wait.event_name}
+    for signature in site.store.signatures(wait.event_name):
+        if place_of_event(row, signature) == wait.place:
             values = {path: value_at(row, path) for path in json.loads(signature)}
             return {path: None if value is MISSING else value for path, value in values.items()}
     return None

@@ -1,0 +1,5 @@
+"""`python -m stepbridge.cli`."""
+
+from stepbridge.cli import main
+
+main()

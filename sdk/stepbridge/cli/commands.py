@@ -1,0 +1,166 @@
+"""The commands, and how they end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Final
+
+import typer
+
+from stepbridge.cli import runs, words
+from stepbridge.cli.options import URL, AsJson, Data, Url, data_of
+from stepbridge.cli.output import Output
+from stepbridge.cli.problems import OK, CommandError
+from stepbridge.cli.project import CONFIG
+from stepbridge.cli.remote import Json, Remote
+
+_LOOKS_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
+"""Pauses of `send` until it sees which runs its event has started."""
+
+app = typer.Typer(
+    name="stepbridge",
+    help="Durable functions for Python on AWS: run them here, send events, look at runs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(runs.app, name="runs")
+
+
+def run() -> int:
+    """Runs the command of `sys.argv`; its exit code."""
+    try:
+        app()
+    except CommandError as error:
+        print(f"stepbridge: {words.clean_lines(str(error))}", file=sys.stderr)
+        return error.code
+    return OK
+
+
+@app.command()
+def dev(
+    app: Annotated[
+        str | None, typer.Argument(metavar="[APP]", help=f"module:attribute; default: {CONFIG} in pyproject.toml.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")] = 8787,
+    *,
+    first_event: Annotated[bool, typer.Option(help="Send one event at the start and show what it does.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run an app on this machine, on the engine that AWS will run, until Ctrl-C."""
+    from stepbridge.cli.dev import serve
+
+    serve(app, port=port, first_event=first_event, output=Output(as_json=as_json))
+
+
+@app.command()
+def send(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The event's name, 'order/created' say.")],
+    data: Data = "{}",
+    event_id: Annotated[
+        str | None, typer.Option("--id", help="The event's id: the same one never starts a second run.")
+    ] = None,
+    url: Url = URL,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Send an event, and say which runs it starts."""
+    event: Json = {"name": name, "data": data_of(data)}
+    if event_id is not None:
+        event["id"] = event_id
+    remote, output = Remote(url), Output(as_json=as_json)
+    (sent,) = remote.post("events", body=event)["ids"]
+    started = _started(remote, sent)
+    if as_json:
+        output.document({"id": sent, "runs": started})
+        return
+    output.text(f"event {sent}")
+    for row in started:
+        output.text(f"run {row['run_id']} of {row['function_id']}")
+    if started:
+        output.text(f"Follow it: stepbridge runs watch {started[0]['run_id']}")
+    else:
+        output.text("It has started no run so far.")
+
+
+def _started(remote: Remote, event_id: str) -> list[Json]:
+    """The runs that the event has started; those of several functions come within moments of each other."""
+    found: list[Json] = []
+    for pause in _LOOKS_SECONDS:
+        before, found = len(found), remote.get("events", event_id, "runs")["runs"]
+        if found and len(found) == before:
+            break
+        time.sleep(pause)
+    return found
+
+
+@app.command()
+def invoke(
+    function: Annotated[str, typer.Argument(metavar="FUNCTION", help="The function's id.")],
+    data: Data = "{}",
+    url: Url = URL,
+    *,
+    wait: Annotated[bool, typer.Option(help="Follow the run to its end; exit code 1 where it fails.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run one function with this data, whatever its triggers."""
+    remote, output = Remote(url), Output(as_json=as_json)
+    started = remote.post("functions", function, "invoke", body={"data": data_of(data)})
+    if wait:
+        runs.follow(remote, started["run_id"], output)
+    elif as_json:
+        output.document(started)
+    else:
+        output.text(f"run {started['run_id']} of {started['function_id']}")
+
+
+@app.command()
+def functions(url: Url = URL, *, as_json: AsJson = False) -> None:
+    """List the functions, what triggers them, and what became of their runs."""
+    found, output = Remote(url).get("functions"), Output(as_json=as_json)
+    if as_json:
+        output.document(found)
+        return
+    rows = [
+        [
+            row["app_id"],
+            row["function_id"],
+            ", ".join(_trigger(trigger) for trigger in row["triggers"]),
+            ", ".join(f"{count} {status}" for status, count in row["runs"].items()) or "-",
+        ]
+        for row in found["functions"]
+    ]
+    output.table(["APP", "FUNCTION", "TRIGGERS", "RUNS"], rows)
+
+
+def _trigger(trigger: Json) -> str:
+    if "event" in trigger:
+        return str(trigger["event"]) + (f" if {trigger['if_exp']}" if trigger["if_exp"] else "")
+    if "cron" in trigger:
+        return f"cron {trigger['cron']} {trigger['timezone']}"
+    return "invoke"
+
+
+@app.command()
+def events(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
+    cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
+    url: Url = URL,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """List the last events, newest first, and the runs they started."""
+    found, output = Remote(url).get("events", limit=limit, cursor=cursor), Output(as_json=as_json)
+    if as_json:
+        output.document(found)
+        return
+    rows = []
+    for event in found["events"]:
+        at = words.moment(event["received_at"])
+        what = event["problem"] or words.value(event["data"], 60)
+        started = ", ".join(row["function_id"] for row in event["runs"]) or "-"
+        rows.append(["" if at is None else words.day(at), event["name"], event["id"], what, started])
+    output.table(["RECEIVED", "NAME", "ID", "DATA", "STARTED"], rows)
+    if found["cursor"]:
+        output.text(f"More: stepbridge events --cursor {found['cursor']}")

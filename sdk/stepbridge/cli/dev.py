@@ -1,0 +1,109 @@
+"""`stepbridge dev`: an app on this machine, from its import to Ctrl-C."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+from stepbridge.cli import words
+from stepbridge.cli.narrator import Narrator
+from stepbridge.cli.output import Output
+from stepbridge.cli.problems import USAGE, CommandError
+from stepbridge.cli.project import Project, find_project
+
+if TYPE_CHECKING:
+    from stepbridge.app import App
+
+_PATIENCE_SECONDS: Final = 3.0
+"""What a Ctrl-C leaves to threads of steps; a thread cannot be stopped, so the process is then ended."""
+
+
+def serve(wanted: str | None, *, port: int, first_event: bool, output: Output) -> None:
+    """Runs the app until Ctrl-C or SIGTERM.
+
+    Raises:
+        CommandError: The app cannot be imported, or the port cannot be used.
+    """
+    began = time.monotonic()
+    _log_to_stderr()
+    project = find_project(Path.cwd())
+    app = project.load(wanted)
+
+    from stepbridge.errors import ConfigError
+    from stepbridge.local.server import LocalServer
+
+    try:
+        server = LocalServer(app, port=port)
+    except ConfigError as error:
+        raise CommandError(str(error), USAGE) from error
+    narrator = Narrator(server, output, _event(project, app), send=first_event, broken=server.stop)
+    _stop_on_signals(server.stop)
+    _greet(app, server.url, time.monotonic() - began, output)
+    narrator.start()
+    server.run()
+    narrator.stop()
+    output.text("Stopped.")
+
+
+def _greet(app: App, url: str, seconds: float, output: Output) -> None:
+    if output.as_json:
+        output.record({"ready": url, "app_id": app.id, "functions": list(app.functions)})
+        return
+    output.text(f"stepbridge dev  app {app.id}, {len(app.functions)} functions, at {url}", "bold")
+    output.text(f"Ready in {words.length(seconds)}. Runs are kept in memory, until this ends.", "dim")
+
+
+def _event(project: Project, app: App) -> dict[str, Any] | None:
+    """The event of the project's settings, else one that starts the app's first function; None: there is none."""
+    from stepbridge.local.service import first_event_name
+
+    names = (first_event_name(function) for function in app.functions.values())
+    name = project.first_event.get("name") or next((name for name in names if name), None)
+    return None if name is None else {"name": name, "data": project.first_event.get("data", {})}
+
+
+def _stop_on_signals(stop: Callable[[], None]) -> None:
+    """The first signal stops; a second one, or too long a wait, ends the process as it is."""
+    signals = 0
+
+    def handle(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 1:
+            _leave("ended at once")
+        timer = threading.Timer(_PATIENCE_SECONDS, _leave, ["a step was still running; it is cut off"])
+        timer.daemon = True
+        timer.start()
+        stop()
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+def _leave(why: str) -> None:
+    sys.stderr.write(f"stepbridge: {why}\n")
+    sys.stdout.flush()
+    os._exit(0)
+
+
+class _Plain(logging.Formatter):
+    """Time, level and message; what is in the message is data, so no terminal obeys it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as lines."""
+        return words.clean_lines(super().format(record))
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Plain("%(asctime)s.%(msecs)03d  %(levelname)s  %(message)s", "%H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("stepbridge").setLevel(logging.INFO)

@@ -1,0 +1,293 @@
+"""A whole account in moto: one bus, and for each app its table, queue, schedules and bucket.
+
+Real boto3 clients, real requests, real event shapes. What moto does not do is done here as AWS does it:
+the poll of the queue, the call of the handler, and the firing of schedules.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Self
+
+from moto.dynamodb.models import dynamodb_backends
+from moto.sqs.models import sqs_backends
+
+from stepbridge.app import App
+from stepbridge.aws import schema
+from stepbridge.aws.attributes import item_of
+from stepbridge.aws.bus import EventBridgeBus
+from stepbridge.aws.clients import Clients
+from stepbridge.aws.entry import Dispatcher
+from stepbridge.aws.settings import Settings
+from stepbridge.aws.wiring import ports as ports_of
+from stepbridge.core.conditions import Item
+from stepbridge.core.instants import from_ms
+from stepbridge.core.limits import INVOCATION, MAX_RECEIVES
+from stepbridge.engine.calls import Stubs, no_stubs
+from stepbridge.local.moto_process import (
+    ACCOUNT,
+    LOCK,
+    REGION,
+    Counted,
+    Now,
+    give_back,
+    is_mocked,
+    mocked,
+    take_clients,
+    unique,
+)
+from stepbridge.local.moto_queue import MotoQueue, MotoTimers
+from stepbridge.memory.dice import Dice
+from stepbridge.memory.requests import Requests
+from stepbridge.ports import Clock, Entry, Message, Ports
+
+VISIBILITY: Final = INVOCATION + timedelta(seconds=30)
+"""As on AWS: a lost invocation's messages come back soon after its deadline."""
+_RETENTION_SECONDS: Final = 14 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Invoked:
+    """Lambda's context, of an invocation that has just begun."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """The whole of it."""
+        return int(INVOCATION.total_seconds() * 1000)
+
+
+class MotoTable:
+    """An app's table, to be looked at from outside."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def items(self) -> list[Item]:
+        """All items, in the order in which their partitions were made; a scan has them in that of their keys."""
+        with LOCK:
+            partitions = dynamodb_backends[ACCOUNT][REGION].tables[self._name].items.values()
+            return [_plain(item) for partition in partitions for item in partition.values()]
+
+
+def _plain(item: Any) -> Item:
+    held = {name: {one.type: one.value} for name, one in item.attrs.items()}
+    return item_of({name: {"B": b64decode(one["B"])} if "B" in one else one for name, one in held.items()})
+
+
+class MotoBus:
+    """The bus that the apps share."""
+
+    def __init__(self, clients: Clients, arn: str, log_queue: str) -> None:
+        self.arn = arn
+        self._clients = clients
+        self._bus = EventBridgeBus(clients.events, arn)
+        self._log_queue = log_queue
+
+    def put(self, entries: Sequence[Entry]) -> None:
+        """Puts all of them."""
+        self._bus.put(entries)
+
+    def put_raw(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """One `PutEvents` call, as any SDK makes it; the answer's entries."""
+        named: Any = [{**entry, "EventBusName": self.arn} for entry in entries]
+        answer: Any = self._clients.events().put_events(Entries=named)
+        return list(answer["Entries"])
+
+    @property
+    def log(self) -> list[tuple[datetime, Entry]]:
+        """Every event that was put by anybody, oldest first: a rule of its own keeps them."""
+        with LOCK:
+            messages = sqs_backends[ACCOUNT][REGION].queues[self._log_queue]._messages  # noqa: SLF001 - not to be received
+            held = [(from_ms(int(one.sent_timestamp or 0)), json.loads(one.body)) for one in messages]
+        return [
+            (at, Entry(name=row["detail-type"], source=row["source"], detail=json.dumps(row["detail"])))
+            for at, row in held
+        ]
+
+
+class MotoStack:
+    """One app's resources, and its handler."""
+
+    def __init__(self, app: App, settings: Settings, world: MotoWorld, stubs: Stubs) -> None:
+        self.settings = settings
+        self.requests = Requests()
+        """What the app asked for, as it left for AWS; and what AWS would have done for it."""
+        self.counted = take_clients(self.requests)
+        self.ports: Ports = ports_of(settings, self.counted.clients, world.clock)
+        driver = world.clients
+        self.readable: Ports = ports_of(settings, driver, world.clock)
+        """The same, uncounted."""
+        self.table = MotoTable(settings.table)
+        self.queue = MotoQueue(driver, settings, self.requests, world.now, world.dice)
+        self.timers = MotoTimers(driver, settings, self.requests, world.clock, world.dice)
+        self.handler = Dispatcher(app, self.ports, stubs=stubs)
+
+    def invoke(self, messages: Sequence[Message], request_id: str) -> None:
+        """Calls the handler as Lambda does, and deletes what it does not list."""
+        event = json.loads(json.dumps(self.queue.event(messages)))
+        answer = json.loads(json.dumps(self.handler(event, Invoked(request_id))))
+        failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+        self.queue.acknowledge([message for message in messages if message.id not in failed])
+
+
+class MotoWorld:
+    """Apps that share a bus, as `memory.world.World` has them; use it as a context manager.
+
+    Args:
+        clock: Of the apps, and of moto if it is virtual.
+        is_virtual: The clock does not go with the host's.
+        dice: Everything happens at its worst.
+    """
+
+    def __init__(self, *, clock: Clock, is_virtual: bool = True, dice: Dice | None = None) -> None:
+        self.clock = clock
+        self.dice = dice
+        self.now = Now(clock)
+        self.requests = Requests()
+        """What was asked for by others than the apps."""
+        self.stacks: dict[str, MotoStack] = {}
+        self._is_virtual = is_virtual
+        self._bus: MotoBus | None = None
+        self._counted: Counted | None = None
+        self._undo = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Starts moto, and makes the bus."""
+        with ExitStack() as undo:
+            is_joined = is_mocked()
+            undo.enter_context(mocked(self.now if self._is_virtual else None))
+            self._counted = take_clients(self.requests)
+            undo.callback(give_back, self._counted)
+            if is_joined:  # else everything goes with moto
+                undo.callback(self._remove)
+            self._bus = self._make_bus(unique("bus"))
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends handlers and moto, and with it all that was there."""
+        try:
+            for stack in self.stacks.values():
+                stack.handler.close()
+        finally:
+            self._undo.close()
+            for stack in self.stacks.values():
+                give_back(stack.counted)
+            self._bus = self._counted = None
+            self.stacks = {}
+
+    @property
+    def clients(self) -> Clients:
+        """Clients that no app is billed for."""
+        if self._counted is None:
+            raise RuntimeError("moto does not run. Mend: use the simulation in a `with` statement.")
+        return self._counted.clients
+
+    @property
+    def bus(self) -> MotoBus:
+        """The bus."""
+        if self._bus is None:
+            raise RuntimeError("moto does not run. Mend: use the simulation in a `with` statement.")
+        return self._bus
+
+    def stack(self, app: App, stubs: Stubs = no_stubs) -> MotoStack:
+        """The app's stack, made at the first call."""
+        if app.id not in self.stacks:
+            settings = _settings(unique(app.id), self.bus.arn)
+            _make(self.clients, app, settings)
+            self.stacks[app.id] = MotoStack(app, settings, self, stubs)
+        return self.stacks[app.id]
+
+    def next_at(self) -> datetime | None:
+        """When the next message becomes visible or the next schedule fires; None: never."""
+        waits = (at for stack in self.stacks.values() for at in (stack.queue.next_at(), stack.timers.next_at()))
+        return min((at for at in waits if at is not None), default=None)
+
+    def fire_due(self) -> int:
+        """Fires the schedules whose time has come; how many."""
+        return sum(stack.timers.fire_due() for stack in self.stacks.values())
+
+    def _make_bus(self, name: str) -> MotoBus:
+        arn = self.clients.events().create_event_bus(Name=name)["EventBusArn"]
+        log_queue = name + "-log"
+        _make_queue(self.clients, log_queue)
+        _make_rule(self.clients, arn, "log", {"source": [{"exists": True}]}, _arn("sqs", log_queue))
+        return MotoBus(self.clients, arn, log_queue)
+
+    def _remove(self) -> None:
+        """Takes everything out of somebody else's moto."""
+        name = self.bus.arn.rpartition("/")[2]
+        for rule in ("log", *self.stacks):
+            self.clients.events().remove_targets(Rule=rule, EventBusName=name, Ids=["queue"])
+            self.clients.events().delete_rule(Name=rule, EventBusName=name)
+        self.clients.events().delete_event_bus(Name=name)
+        self.clients.sqs().delete_queue(QueueUrl=_url(name + "-log"))
+        for stack in self.stacks.values():
+            _unmake(self.clients, stack.settings)
+
+
+def _settings(name: str, bus_arn: str) -> Settings:
+    return Settings(
+        table=name,
+        queue_url=_url(name),
+        queue_arn=_arn("sqs", name),
+        dlq_url=_url(name + "-dead"),
+        dlq_arn=_arn("sqs", name + "-dead"),
+        bus_arn=bus_arn,
+        schedule_group=name,
+        scheduler_role_arn=f"arn:aws:iam::{ACCOUNT}:role/{name}",
+        blobs_bucket=f"{name}-blobs",
+        region=REGION,
+    )
+
+
+def _make(clients: Clients, app: App, settings: Settings) -> None:
+    """The app's resources, as its stack would make them."""
+    clients.dynamodb().create_table(**schema.definition(settings.table))
+    dead = settings.dlq_arn.rpartition(":")[2]
+    _make_queue(clients, dead)
+    redrive = json.dumps({"deadLetterTargetArn": settings.dlq_arn, "maxReceiveCount": MAX_RECEIVES})
+    _make_queue(clients, settings.table, RedrivePolicy=redrive)
+    _make_rule(clients, settings.bus_arn, app.id, schema.event_pattern(app), settings.queue_arn)
+    clients.scheduler().create_schedule_group(Name=settings.schedule_group)
+    clients.s3().create_bucket(Bucket=settings.blobs_bucket)
+
+
+def _unmake(clients: Clients, settings: Settings) -> None:
+    clients.dynamodb().delete_table(TableName=settings.table)
+    for url in (settings.queue_url, settings.dlq_url):
+        clients.sqs().delete_queue(QueueUrl=url)
+    clients.scheduler().delete_schedule_group(Name=settings.schedule_group)
+    held = clients.s3().list_objects_v2(Bucket=settings.blobs_bucket).get("Contents", [])
+    for one in held:
+        clients.s3().delete_object(Bucket=settings.blobs_bucket, Key=one["Key"])
+    clients.s3().delete_bucket(Bucket=settings.blobs_bucket)
+
+
+def _make_queue(clients: Clients, name: str, **attributes: str) -> None:
+    lasting = {
+        "VisibilityTimeout": f"{VISIBILITY.total_seconds():.0f}",
+        "MessageRetentionPeriod": str(_RETENTION_SECONDS),
+    }
+    attributes_: Any = {**lasting, **attributes}
+    clients.sqs().create_queue(QueueName=name, Attributes=attributes_)
+
+
+def _make_rule(clients: Clients, bus_arn: str, name: str, pattern: Mapping[str, Any], queue_arn: str) -> None:
+    bus = bus_arn.rpartition("/")[2]
+    clients.events().put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))
+    clients.events().put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": queue_arn}])
+
+
+def _url(queue: str) -> str:
+    return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{queue}"
+
+
+def _arn(service: str, name: str) -> str:
+    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}"
