@@ -91,7 +91,10 @@ def pattern_of(
     for path in [match] if isinstance(match, str) else match or ():
         check_path(path, what)
     if if_exp is not None:
-        compile_expression(if_exp, variables=("event", "async"))
+        try:
+            compile_expression(if_exp, variables=("event", "async"))
+        except ConfigError as error:
+            raise ConfigError(f"{what}: {error}") from error
     back: timedelta | bool | None = None
     if lookback is not None and lookback is not False:
         back = True if lookback is True else parse_duration(lookback, what=f"lookback of {what}", maximum=RUN_MAX)

@@ -85,6 +85,8 @@ class Function(Generic[T_co]):
     limits: Limits = field(default_factory=Limits)
     idempotency: str | None = None
     """Dotted path below `event` whose value stands for the event's id."""
+    warned: set[Any] = field(default_factory=set, compare=False, repr=False)
+    """Pairs of source lines that share a step id and have been told of."""
 
     def lookback_of(self, pattern: Pattern) -> timedelta | None:
         """How far back the function declared that such a wait may look; None: not at all."""

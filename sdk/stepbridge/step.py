@@ -435,6 +435,10 @@ class StepSync(_Steps):
 
     def run(self, step_id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `fn(*args, **kwargs)` once durably."""
+        if is_async(fn):
+            raise ConfigError(
+                f"step {step_id!r}: {fn!r} is async. Mend: make the handler async too, or the function sync."
+            )
         return self._runner.call(self._run(step_id, fn, args, kwargs))  # type: ignore[no-any-return]
 
     def sleep(self, step_id: str, duration: Duration) -> None:

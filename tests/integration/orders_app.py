@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections import Counter
@@ -47,9 +48,7 @@ def price(ctx: ContextSync) -> int:
 @app.function("await-payment", trigger=event("order/unpaid"))
 async def await_payment(ctx: Context) -> Any:
     """Waits for a day."""
-    paid = await ctx.step.wait_for_event(
-        "payment", event="payment/completed", match="data.orderId", timeout="24h"
-    )
+    paid = await ctx.step.wait_for_event("payment", event="payment/completed", match="data.orderId", timeout="24h")
     return None if paid is None else paid.data
 
 
@@ -72,10 +71,23 @@ async def nap(ctx: Context) -> None:
     await ctx.step.run("enter", enter)
 
 
+async def leave_behind() -> None:
+    """A task that ends the process, as nobody should."""
+
+    async def leave() -> None:
+        sys.exit(7)
+
+    left.append(asyncio.create_task(leave()))
+
+
+left: list[asyncio.Task[None]] = []
+
+
 @app.function("quit", trigger=event("quit"))
 async def leave(ctx: Context) -> None:
-    """Ends its process, as nobody should."""
-    sys.exit(7)
+    """Leaves such a task behind."""
+    await ctx.step.run("leave", leave_behind)
+    await ctx.step.sleep("after", "20ms")
 
 
 @app.function("block", trigger=event("block"))

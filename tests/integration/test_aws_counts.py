@@ -1,51 +1,98 @@
-"""The same price list, told by moto's side of the wire: nothing of the engine counts here."""
+"""The same price list, told by a log on moto's side of the wire: nothing of the engine counts here."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest
 from moto.core.botocore_stubber import BotocoreStubber
 
 from stepbridge import App
+from stepbridge.local.moto import MotoWorld
 from stepbridge.testing import Simulation
-from tests.counting import DEALS, Deal, owed, spent
-
-DRIVER = ("Scan", "GetSchedule")
-"""What only tests and the local driver ask for."""
+from tests.counting import DEALS, QUEUE, Deal, owed, spent
 
 
 class Wire:
-    """A log of the requests that reached moto, by operation."""
+    """A log of the requests that reached moto: whose, and what was asked."""
 
     def __init__(self) -> None:
-        self.asked: Counter[str] = Counter()
+        self.asked: dict[str, Counter[str]] = {}
 
-    def note(self, event_name: str) -> None:
-        """One request."""
-        self.asked[event_name.rpartition(".")[2]] += 1
+    def note(self, event_name: str, request: AWSPreparedRequest) -> None:
+        """One request; the signature tells whose it is."""
+        signature = request.headers["Authorization"]
+        found = re.search("Credential=(.+?)/", signature.decode() if isinstance(signature, bytes) else signature)
+        assert found is not None
+        self.asked.setdefault(found[1], Counter())[event_name.rpartition(".")[2]] += 1
+
+    def of(self, access_key: str) -> Counter[str]:
+        """What one of the callers has asked for so far."""
+        return Counter(self.asked.get(access_key, {}))
 
 
 @pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     """Listens where moto takes requests in, from whichever client."""
     wire = Wire()
     take = BotocoreStubber.__call__
 
-    def listen(stubber: Any, event_name: str, **request: Any) -> Any:
-        wire.note(event_name)
-        return take(stubber, event_name, **request)
+    def listen(stubber: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **more: Any) -> Any:
+        if stubber.enabled:
+            wire.note(event_name, request)
+        return take(stubber, event_name, request, **more)
 
     monkeypatch.setattr(BotocoreStubber, "__call__", listen)
     return wire
 
 
+def world_of(sim: Simulation) -> MotoWorld:
+    """What is behind the simulation."""
+    assert isinstance(sim._world, MotoWorld)
+    return sim._world
+
+
 @pytest.mark.parametrize("deal", DEALS, ids=str)
-def test_the_wire_sees_exactly_this(deal: Deal, wire: Wire) -> None:
-    """The driver's part is told from the app's: who starts runs, polls, fires and looks on is no cost of a run."""
+def test_the_app_asks_for_exactly_this(deal: Deal, wire: Wire) -> None:
+    """Table, schedules, bus and bucket: what left by the app's own clients and reached moto."""
     app = App("shop")
     deal.build(app)
     with Simulation(app, backend="moto") as sim:
-        asked = deal.play(sim, lambda: Counter(wire.asked))
+        mine = world_of(sim).stacks["shop"].counted.access_key
+        asked = deal.play(sim, lambda: wire.of(mine))
+    seen = spent(asked)
+    assert {**seen, "queue": None} == {**owed(deal.price), "queue": None}
+
+
+@pytest.mark.parametrize("deal", DEALS, ids=str)
+def test_the_queue_is_asked_for_exactly_this(deal: Deal, wire: Wire) -> None:
+    """The app's sends, the poller's receives and deletes, Scheduler's sends, and those of the bus, off the wire."""
+    app = App("shop")
+    deal.build(app)
+    with Simulation(app, backend="moto") as sim:
+        world = world_of(sim)
+        assert world._counted is not None
+        callers = (world.stacks["shop"].counted.access_key, world._counted.access_key)
+
+        def counts() -> Counter[str]:
+            on_the_wire = sum((wire.of(caller) for caller in callers), Counter[str]())
+            return on_the_wire + Counter(SendMessage=len(sim.events))
+
+        asked = deal.play(sim, counts)
+    assert sum(asked[name] for name in QUEUE) == deal.price.queue
+    assert asked["ReceiveMessage"] == asked["DeleteMessage"] == deal.price.invocations
+
+
+@pytest.mark.parametrize("deal", DEALS, ids=str)
+def test_the_simulation_counts_as_the_wire_does(deal: Deal) -> None:
+    """`sim.requests` on moto and on memory are one and the same."""
+    counted = []
+    for backend in ("memory", "moto"):
+        app = App("shop")
+        deal.build(app)
+        with Simulation(app, backend=backend) as sim:
+            counted.append(deal.play(sim, lambda sim=sim: Counter(sim.requests)))  # type: ignore[misc]
+    assert counted[0] == counted[1]

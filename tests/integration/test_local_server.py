@@ -214,7 +214,9 @@ def test_the_last_events_are_listed_with_their_runs(server: LocalServer) -> None
     """Newest first, whoever put them, system events included; by pages."""
     run = send(server, "order/charged", {"n": 1})
     ended(server, run["run_id"])
-    eventually(lambda: ask(server, "GET", "/api/events?limit=1")[1]["events"][0]["name"] == "stepbridge/function.failed")
+    eventually(
+        lambda: ask(server, "GET", "/api/events?limit=1")[1]["events"][0]["name"] == "stepbridge/function.failed"
+    )
     newest = ask(server, "GET", "/api/events?limit=1")[1]
     (before,) = ask(server, "GET", f"/api/events?limit=1&cursor={newest['cursor']}")[1]["events"]
     assert (before["name"], before["data"], before["id"]) == ("order/charged", {"n": 1}, run["event"]["id"])

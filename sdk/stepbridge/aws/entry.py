@@ -99,7 +99,7 @@ def messages_of(event: Mapping[str, Any]) -> Sequence[Message]:
     records = event.get("Records")
     if not isinstance(records, list) or any(record.get("eventSource") != _SQS for record in records):
         raise ValueError(
-            f"This function takes events of its SQS queue, not {str(event):.120}."
+            f"This function takes events of its SQS queue, not {event!s:.120}."
             " Mend: send events to the bus; the stack's event source mapping calls this function."
         )
     return [message_of(record) for record in records]

@@ -31,7 +31,7 @@ app.add_typer(runs.app, name="runs")
 def run() -> int:
     """Runs the command of `sys.argv`; its exit code."""
     try:
-        app()
+        app(prog_name="stepbridge")
     except CommandError as error:
         print(f"stepbridge: {words.clean_lines(str(error))}", file=sys.stderr)
         return error.code
@@ -41,7 +41,7 @@ def run() -> int:
 @app.command()
 def dev(
     app: Annotated[
-        str | None, typer.Argument(metavar="[APP]", help=f"module:attribute; default: {CONFIG} in pyproject.toml.")
+        str | None, typer.Argument(metavar="APP", help=f"module:attribute; default: {CONFIG} in pyproject.toml.")
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")] = 8787,
     *,
@@ -56,7 +56,7 @@ def dev(
 
 @app.command()
 def send(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The event's name, 'order/created' say.")],
+    name: Annotated[str, typer.Argument(help="The event's name, 'order/created' say.")],
     data: Data = "{}",
     event_id: Annotated[
         str | None, typer.Option("--id", help="The event's id: the same one never starts a second run.")
@@ -97,7 +97,7 @@ def _started(remote: Remote, event_id: str) -> list[Json]:
 
 @app.command()
 def invoke(
-    function: Annotated[str, typer.Argument(metavar="FUNCTION", help="The function's id.")],
+    function: Annotated[str, typer.Argument(help="The function's id.")],
     data: Data = "{}",
     url: Url = URL,
     *,

@@ -81,9 +81,8 @@ class AsyncReplay:
     # -- what a context calls -----------------------------------------------------------------------
     def call(self, step: Step) -> Coroutine[Any, Any, Any]:
         """A coroutine of the step's value; the step's identity is fixed here, at the call."""
-        task = asyncio.current_task()
-        tracked = None if task is None else task.get_coro()
-        if CURRENT.get() is None and not (isinstance(tracked, Tracked) and tracked.run is self):
+        self.session.check_outside_steps(f"step {step.step_id!r}")
+        if not self._is_own_task():
             message = (
                 f"step {step.step_id!r} is called outside the tasks of its run. Mend: start branches with"
                 " asyncio.create_task, gather or TaskGroup inside the handler."
@@ -94,6 +93,14 @@ class AsyncReplay:
         coroutine.__qualname__ = f"step.{step.kind.value}({step.step_id!r})"
         self._unstarted[call.key] = coroutine
         return cast("Coroutine[Any, Any, Any]", coroutine)
+
+    def _is_own_task(self) -> bool:
+        try:
+            task = asyncio.current_task()
+        except RuntimeError:  # a thread
+            return False
+        tracked = None if task is None else task.get_coro()
+        return isinstance(tracked, Tracked) and tracked.run is self
 
     async def _value(self, call: Call) -> Any:
         self._unstarted.pop(call.key, None)
@@ -143,11 +150,7 @@ class AsyncReplay:
         result: Result | None = None
         try:
             if isinstance(step, RunStep) and is_async(step.fn):
-                value, error = None, None
-                try:
-                    value = await _within(step.timeout, self._recording.body(call)())
-                except Exception as raised:  # noqa: BLE001 - whatever user code raises is recorded
-                    error = raised
+                value, error = await _outcome(step.timeout, self._recording.body(call)())
                 result = await self._workers.io(partial(self._recording.ended, call, started_at, value, error))
             elif not isinstance(step, RunStep) and not self._workers.blocking:
                 result = self._recording.perform(call, started_at)
@@ -314,7 +317,10 @@ class AsyncReplay:
     async def _handler(self) -> Any:
         session = self.session
         context: Context[Any] = Context(session, self, session.trigger)
-        return await session.function.handler(context)
+        try:
+            return await session.function.handler(context)
+        except SystemExit as error:  # would end the process, and other runs with it
+            raise RuntimeError(f"the handler called sys.exit({error.code!r})") from error
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         if self.session.closed:
@@ -401,6 +407,19 @@ class AsyncReplay:
         elif not tracked.kicks or stuck:
             tracked.kicks += 1
             tracked.task.cancel()
+
+
+async def _outcome(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+    """What an async step function returned or raised; being cut off by us is neither, and passes."""
+    try:
+        return await _within(limit, coroutine), None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is recorded
+        return None, error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return None, error
 
 
 async def _within(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -72,8 +72,9 @@ class Recording:
     def perform(self, call: Call, started_at: datetime) -> Result | None:
         """Runs a step's sync function and records how it ended, in the thread that calls this."""
         try:
-            value, error = self.body(call)(), None
-        except Exception as raised:  # noqa: BLE001 - whatever user code raises is recorded
+            value: Any = self.body(call)()
+            error: BaseException | None = None
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever user code raises is recorded
             value, error = None, raised
         return self.ended(call, started_at, value, error)
 

@@ -115,15 +115,6 @@ class Session:
     # -- calls -------------------------------------------------------------------------------------
     def identify(self, step: Step, depth: int) -> Call:
         """Fixes the identity of a step at its call; `depth` frames up is the user's line."""
-        inside = CURRENT.get()
-        if inside is not None:
-            message = (
-                f"step {step.step_id!r} is called inside step {inside.step_id!r}. Mend: return from the outer"
-                " function first; steps stand side by side in the handler."
-            )
-            error = NestedStepError(message)
-            self.fail(Failed(failure_of(error)))
-            raise error
         occurrence = self._counts.get(step.step_id, 0)
         self._counts[step.step_id] = occurrence + 1
         self._note_line(step.step_id, sys._getframe(depth))  # noqa: SLF001 - the caller's line, cheaply
@@ -137,11 +128,27 @@ class Session:
             self.fail(Parked(failure_of(NondeterminismError(message))))
         return call
 
+    def check_outside_steps(self, what: str) -> None:
+        """Fails the run, whatever user code makes of it, where `what` is called inside a step's function."""
+        inside = CURRENT.get()
+        if inside is None:
+            return
+        message = (
+            f"{what} is called inside step {inside.step_id!r}. Mend: return from the outer"
+            " function first; steps stand side by side in the handler."
+        )
+        error = NestedStepError(message)
+        self.fail(Failed(failure_of(error)))
+        raise error
+
     def _note_line(self, step_id: str, frame: Any) -> None:
         line = (frame.f_code.co_filename, frame.f_lineno)
         first = self._lines.setdefault(step_id, line)
-        if first is not None and first != line:
-            self._lines[step_id] = None
+        if first is None or first == line:
+            return
+        self._lines[step_id] = None
+        if (first, line) not in self.function.warned:
+            self.function.warned.add((first, line))
             self.warn(
                 f"step id {step_id!r} is used at {first[0]}:{first[1]} and at {line[0]}:{line[1]}; which call is"
                 " which is told by their order alone. Mend: give them different ids."

@@ -393,7 +393,8 @@ class Store:
                 self._table.put({**side, **stored_attributes("v", head.output), "ttl": self._far(head.created_at)})
             else:
                 change.update(stored_attributes("o", head.output))
-        return Change(set=change, remove=("wk", "sn", "ra"))
+        gone = ("wk", "sn", "ra", "er")
+        return Change(set=change, remove=tuple(name for name in gone if name not in change))
 
     def output(self, head: Head) -> Stored | None:
         """A completed run's output, wherever it is kept."""

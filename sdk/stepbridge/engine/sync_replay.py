@@ -59,7 +59,8 @@ class SyncReplay:
     def call(self, step: Step) -> Any:
         """The step's value; raises `Suspended` where it has to be waited for."""
         thread = threading.get_ident()
-        if CURRENT.get() is None and thread not in self._threads:
+        self.session.check_outside_steps(f"step {step.step_id!r}")
+        if thread not in self._threads:
             message = (
                 f"step {step.step_id!r} is called from a thread of your own. Mend: use ctx.group.parallel,"
                 " whose branches may call steps."
@@ -150,6 +151,7 @@ class SyncReplay:
 
     def parallel(self, branches: Sequence[Callable[[], Any]]) -> list[Any]:
         """Runs the branches in threads; an exception stands for the value of its branch."""
+        self.session.check_outside_steps("ctx.group.parallel")
         if not branches:
             return []
         size = min(BRANCH_THREADS, len(branches))
@@ -213,7 +215,7 @@ class SyncReplay:
             value = session.function.handler(context)
         except Suspended:
             pass
-        except Exception as raised:  # noqa: BLE001 - whatever user code raises decides the run
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever user code raises decides the run
             error = raised
         except BaseException as raised:  # noqa: BLE001
             session.fail(Aborted(raised))

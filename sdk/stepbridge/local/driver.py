@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 
 from stepbridge.core.limits import INVOCATION, MESSAGES_PER_CALL
@@ -23,6 +24,8 @@ IN_FLIGHT_MAX: Final = 640
 """Messages in hand at once: 64 full batches. More wait in the queue, where they cost nothing."""
 _NAP_SECONDS: Final = 1.0
 """Longest sleep: the clock of the wall may jump, and a laptop's loop clock stands while it is shut."""
+_COME_BACK: Final = timedelta(seconds=1)
+"""After which the messages of an invocation that failed as a whole are received again."""
 _GRACE_SECONDS: Final = 1.0
 """What invocations get to end by themselves when the driver stops."""
 
@@ -122,13 +125,16 @@ class Driver:
     async def _batch(self, site: Site, messages: Sequence[Message], invocation_id: str) -> None:
         site.stack.requests.count("Invoke")
         invocation = Invocation(id=invocation_id, deadline=self._world.clock.now() + INVOCATION)
+        queue = site.stack.queue
         try:
             bounced = {message.id for message in await site.engine.handle_all(messages, invocation=invocation)}
-            site.stack.queue.acknowledge([message for message in messages if message.id not in bounced])
+            queue.acknowledge([message for message in messages if message.id not in bounced])
         except asyncio.CancelledError:
             raise
-        except BaseException:  # noqa: BLE001 - user code that exits kills its sandbox on AWS: the messages come back later
+        except BaseException:  # noqa: BLE001 - whatever it was, the other batches go on
             _LOG.exception("invocation %s failed; its messages come back", invocation_id)
+            for message in messages:
+                queue.postpone(message, _COME_BACK)
         finally:
             self._in_flight -= len(messages)
             self._woken.set()

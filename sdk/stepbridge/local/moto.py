@@ -11,14 +11,12 @@ from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final, Self
+from datetime import datetime
+from typing import Any, Self
 
 from moto.dynamodb.models import dynamodb_backends
-from moto.sqs.models import sqs_backends
 
 from stepbridge.app import App
-from stepbridge.aws import schema
 from stepbridge.aws.attributes import item_of
 from stepbridge.aws.bus import EventBridgeBus
 from stepbridge.aws.clients import Clients
@@ -27,7 +25,7 @@ from stepbridge.aws.settings import Settings
 from stepbridge.aws.wiring import ports as ports_of
 from stepbridge.core.conditions import Item
 from stepbridge.core.instants import from_ms
-from stepbridge.core.limits import INVOCATION, MAX_RECEIVES
+from stepbridge.core.limits import INVOCATION
 from stepbridge.engine.calls import Stubs, no_stubs
 from stepbridge.local.moto_process import (
     ACCOUNT,
@@ -41,14 +39,11 @@ from stepbridge.local.moto_process import (
     take_clients,
     unique,
 )
-from stepbridge.local.moto_queue import MotoQueue, MotoTimers
+from stepbridge.local.moto_queue import MotoQueue, MotoTimers, messages_in
+from stepbridge.local.moto_stack import arn_of, make, make_queue, make_rule, settings_of, unmake, url_of
 from stepbridge.memory.dice import Dice
 from stepbridge.memory.requests import Requests
 from stepbridge.ports import Clock, Entry, Message, Ports
-
-VISIBILITY: Final = INVOCATION + timedelta(seconds=30)
-"""As on AWS: a lost invocation's messages come back soon after its deadline."""
-_RETENTION_SECONDS: Final = 14 * 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +71,14 @@ class MotoTable:
 
 
 def _plain(item: Any) -> Item:
-    held = {name: {one.type: one.value} for name, one in item.attrs.items()}
-    return item_of({name: {"B": b64decode(one["B"])} if "B" in one else one for name, one in held.items()})
+    return item_of(
+        {name: {one.type: _bytes(one.value) if one.type == "B" else one.value} for name, one in item.attrs.items()}
+    )
+
+
+def _bytes(value: bytes | str) -> bytes:
+    """What came in, before or after base64: moto keeps either."""
+    return value if isinstance(value, bytes) else b64decode(value)
 
 
 class MotoBus:
@@ -103,8 +104,7 @@ class MotoBus:
     def log(self) -> list[tuple[datetime, Entry]]:
         """Every event that was put by anybody, oldest first: a rule of its own keeps them."""
         with LOCK:
-            messages = sqs_backends[ACCOUNT][REGION].queues[self._log_queue]._messages  # noqa: SLF001 - not to be received
-            held = [(from_ms(int(one.sent_timestamp or 0)), json.loads(one.body)) for one in messages]
+            held = [(from_ms(int(one.sent_timestamp)), json.loads(one.body)) for one in messages_in(self._log_queue)]
         return [
             (at, Entry(name=row["detail-type"], source=row["source"], detail=json.dumps(row["detail"])))
             for at, row in held
@@ -199,8 +199,8 @@ class MotoWorld:
     def stack(self, app: App, stubs: Stubs = no_stubs) -> MotoStack:
         """The app's stack, made at the first call."""
         if app.id not in self.stacks:
-            settings = _settings(unique(app.id), self.bus.arn)
-            _make(self.clients, app, settings)
+            settings = settings_of(unique(app.id), self.bus.arn)
+            make(self.clients, app, settings)
             self.stacks[app.id] = MotoStack(app, settings, self, stubs)
         return self.stacks[app.id]
 
@@ -216,8 +216,8 @@ class MotoWorld:
     def _make_bus(self, name: str) -> MotoBus:
         arn = self.clients.events().create_event_bus(Name=name)["EventBusArn"]
         log_queue = name + "-log"
-        _make_queue(self.clients, log_queue)
-        _make_rule(self.clients, arn, "log", {"source": [{"exists": True}]}, _arn("sqs", log_queue))
+        make_queue(self.clients, log_queue)
+        make_rule(self.clients, arn, "log", {"source": [{"exists": True}]}, arn_of("sqs", log_queue))
         return MotoBus(self.clients, arn, log_queue)
 
     def _remove(self) -> None:
@@ -227,67 +227,6 @@ class MotoWorld:
             self.clients.events().remove_targets(Rule=rule, EventBusName=name, Ids=["queue"])
             self.clients.events().delete_rule(Name=rule, EventBusName=name)
         self.clients.events().delete_event_bus(Name=name)
-        self.clients.sqs().delete_queue(QueueUrl=_url(name + "-log"))
+        self.clients.sqs().delete_queue(QueueUrl=url_of(name + "-log"))
         for stack in self.stacks.values():
-            _unmake(self.clients, stack.settings)
-
-
-def _settings(name: str, bus_arn: str) -> Settings:
-    return Settings(
-        table=name,
-        queue_url=_url(name),
-        queue_arn=_arn("sqs", name),
-        dlq_url=_url(name + "-dead"),
-        dlq_arn=_arn("sqs", name + "-dead"),
-        bus_arn=bus_arn,
-        schedule_group=name,
-        scheduler_role_arn=f"arn:aws:iam::{ACCOUNT}:role/{name}",
-        blobs_bucket=f"{name}-blobs",
-        region=REGION,
-    )
-
-
-def _make(clients: Clients, app: App, settings: Settings) -> None:
-    """The app's resources, as its stack would make them."""
-    clients.dynamodb().create_table(**schema.definition(settings.table))
-    dead = settings.dlq_arn.rpartition(":")[2]
-    _make_queue(clients, dead)
-    redrive = json.dumps({"deadLetterTargetArn": settings.dlq_arn, "maxReceiveCount": MAX_RECEIVES})
-    _make_queue(clients, settings.table, RedrivePolicy=redrive)
-    _make_rule(clients, settings.bus_arn, app.id, schema.event_pattern(app), settings.queue_arn)
-    clients.scheduler().create_schedule_group(Name=settings.schedule_group)
-    clients.s3().create_bucket(Bucket=settings.blobs_bucket)
-
-
-def _unmake(clients: Clients, settings: Settings) -> None:
-    clients.dynamodb().delete_table(TableName=settings.table)
-    for url in (settings.queue_url, settings.dlq_url):
-        clients.sqs().delete_queue(QueueUrl=url)
-    clients.scheduler().delete_schedule_group(Name=settings.schedule_group)
-    held = clients.s3().list_objects_v2(Bucket=settings.blobs_bucket).get("Contents", [])
-    for one in held:
-        clients.s3().delete_object(Bucket=settings.blobs_bucket, Key=one["Key"])
-    clients.s3().delete_bucket(Bucket=settings.blobs_bucket)
-
-
-def _make_queue(clients: Clients, name: str, **attributes: str) -> None:
-    lasting = {
-        "VisibilityTimeout": f"{VISIBILITY.total_seconds():.0f}",
-        "MessageRetentionPeriod": str(_RETENTION_SECONDS),
-    }
-    attributes_: Any = {**lasting, **attributes}
-    clients.sqs().create_queue(QueueName=name, Attributes=attributes_)
-
-
-def _make_rule(clients: Clients, bus_arn: str, name: str, pattern: Mapping[str, Any], queue_arn: str) -> None:
-    bus = bus_arn.rpartition("/")[2]
-    clients.events().put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps(pattern))
-    clients.events().put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": queue_arn}])
-
-
-def _url(queue: str) -> str:
-    return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{queue}"
-
-
-def _arn(service: str, name: str) -> str:
-    return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}"
+            unmake(self.clients, stack.settings)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime, timedelta
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from threading import Lock, RLock
 from typing import Any, Final
 from unittest.mock import patch
@@ -28,6 +28,8 @@ LOCK: Final = RLock()
 NUDGE: Final = timedelta(microseconds=100)
 """moto shows a message only after the instant at which its visibility ends."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
 _SERVICES: Final = ("dynamodb", "sqs", "events", "scheduler", "s3")
 _NUMBERS: Final = itertools.count(1)
 _POOL: Final[list[Counted]] = []
@@ -45,6 +47,10 @@ class Now:
         """Naive UTC, as moto has it."""
         return self._clock.now().replace(tzinfo=None) + self._ahead
 
+    def millis(self) -> float:
+        """Milliseconds since the epoch: a thousand times a second for a thousand messages, so in short."""
+        return (self._clock.now() - _EPOCH + self._ahead) / _MILLISECOND
+
     @contextmanager
     def nudged(self) -> Iterator[None]:
         """What is due now is shown now."""
@@ -58,7 +64,7 @@ class Now:
 
 @contextmanager
 def mocked(now: Now | None) -> Iterator[None]:
-    """moto answers every AWS client of this process, under our lock.
+    """All AWS clients of this process are answered by moto, under our lock.
 
     Inside somebody else's `mock_aws` it joins in, and leaves the data alone. `now` is moto's time and
     nobody else's; None: it stays real.
@@ -69,8 +75,12 @@ def mocked(now: Now | None) -> Iterator[None]:
         with LOCK:
             return request(stubber, *args, **options)
 
-    time = patch("moto.core.utils.utcnow", now) if now is not None else patch.dict({})
-    with mock_aws(), patch.object(BotocoreStubber, "__call__", in_turn), time:
+    with ExitStack() as undo:
+        undo.enter_context(mock_aws())
+        undo.enter_context(patch.object(BotocoreStubber, "__call__", in_turn))
+        if now is not None:
+            undo.enter_context(patch("moto.core.utils.utcnow", now))
+            undo.enter_context(patch("moto.sqs.models.unix_time_millis", now.millis))
         yield
 
 
@@ -89,9 +99,11 @@ class Counted:
 
     def __init__(self) -> None:
         self.requests = Requests()
+        self.access_key = f"MOTO{next(_NUMBERS)}"
+        """Tells on the wire whose a request is."""
         with patch.dict(os.environ, _quiet_environment(), clear=True):
             session = botocore.session.get_session()
-            session.set_credentials("moto", "moto")
+            session.set_credentials(self.access_key, "secret")
             session.register("before-send", self._count)
             self.clients = Clients(region=REGION, session=session)
             for service in _SERVICES:

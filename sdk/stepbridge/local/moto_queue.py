@@ -53,7 +53,7 @@ class MotoQueue:
     def _received(self, limit: int) -> list[dict[str, Any]]:
         self._make_exact()
         if self._dice is not None:
-            self._dice.shuffle(_messages(self._settings.queue_url))
+            self._dice.shuffle(messages_in(self._settings.queue_url))
         if all(at > self._now() for at in self._visible_at()):
             return []
         answer = self._clients.sqs().receive_message(
@@ -107,22 +107,22 @@ class MotoQueue:
     def depth(self) -> int:
         """How many messages there are, visible or not."""
         with LOCK:
-            return len(_messages(self._settings.queue_url))
+            return len(messages_in(self._settings.queue_url))
 
     @property
     def dead(self) -> list[str]:
         """The bodies in the dead-letter queue."""
         with LOCK:
-            return [message.body for message in _messages(self._settings.dlq_url)]
+            return [message.body for message in messages_in(self._settings.dlq_url)]
 
     def _visible_at(self) -> list[datetime]:
         """Naive UTC, up to the millisecond that follows."""
-        waits = (max(one.visible_at, one.delayed_until) for one in _messages(self._settings.queue_url))
+        waits = (max(one.visible_at, one.delayed_until) for one in messages_in(self._settings.queue_url))
         return [from_ms(math.ceil(at_ms - 0.01)).replace(tzinfo=None) for at_ms in waits]
 
     def _make_exact(self) -> None:
         """Takes back what SQS rounds up: as in memory, simulated time is exact to the millisecond."""
-        for message in _messages(self._settings.queue_url):
+        for message in messages_in(self._settings.queue_url):
             if not message.delayed_until or INTERNAL not in message.message_attributes:
                 continue
             due_ms = json.loads(message.body).get("due", 0)
@@ -208,7 +208,7 @@ def lambda_record(message: Any, queue_arn: str) -> dict[str, Any]:
     }
 
 
-def _messages(url: str) -> list[Any]:
+def messages_in(url: str) -> list[Any]:
     """The queue's messages as moto holds them: the API does not tell when one becomes visible."""
     messages: list[Any] = sqs_backends[ACCOUNT][REGION].queues[url.rpartition("/")[2]]._messages  # noqa: SLF001
     return messages

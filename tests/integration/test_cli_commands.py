@@ -1,0 +1,199 @@
+"""The commands, as processes of their own, against a local server."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepbridge.local.server import LocalServer
+from tests.integration.orders_app import app
+from tests.integration.waiting import eventually
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    """On a port of its own."""
+    with LocalServer(app, port=0) as server:
+        yield server
+
+
+def cli(server: LocalServer | None, *args: str, **settings: Any) -> subprocess.CompletedProcess[str]:
+    """The command's end. The server's address is in the environment, as users may have it."""
+    env = {**os.environ, "PYTHONPATH": f"{ROOT / 'sdk'}{os.pathsep}{ROOT}", "NO_COLOR": ""}
+    env["STEPBRIDGE_URL"] = "http://127.0.0.1:1" if server is None else server.url
+    return subprocess.run(  # noqa: S603 - our own program
+        [sys.executable, "-m", "stepbridge.cli", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **{"env": env, "stdin": None if "input" in settings else subprocess.DEVNULL, **settings},
+    )
+
+
+def read(done: subprocess.CompletedProcess[str]) -> Any:
+    """The JSON that a command that went well has printed."""
+    assert (done.returncode, done.stderr) == (0, "")
+    return json.loads(done.stdout)
+
+
+def test_an_event_is_sent_and_its_run_shown(server: LocalServer) -> None:
+    """`send` names the run; `runs show` has its data, steps and output, for people and for scripts."""
+    sent = read(cli(server, "send", "order/created", '{"orderId": "o-1"}', "--json"))
+    (run,) = sent["runs"]
+    watched = cli(server, "runs", "watch", run["run_id"])
+    assert watched.returncode == 0
+    assert [word in watched.stdout for word in ("create-order", "breathe", "COMPLETED")] == [True] * 3
+    shown = read(cli(server, "runs", "show", run["run_id"], "--json"))
+    assert shown["output"] == {"order": {"id": "o-1"}, "cents": 42}
+    text = cli(server, "runs", "show", run["run_id"]).stdout
+    assert [word in text for word in ("fulfil-order", '{"orderId": "o-1"}', "create-order", "42")] == [True] * 4
+
+
+def test_an_event_may_come_from_stdin_and_have_an_id(server: LocalServer) -> None:
+    """The same id starts no second run."""
+    first = read(cli(server, "send", "order/unpaid", "-", "--id", "once", "--json", input='{"orderId": "1"}'))
+    second = read(cli(server, "send", "order/unpaid", '{"orderId": "1"}', "--id", "once", "--json"))
+    assert first["id"] == second["id"] == "once"
+    assert [run["run_id"] for run in first["runs"]] == [run["run_id"] for run in second["runs"]]
+
+
+def test_runs_are_listed(server: LocalServer) -> None:
+    """Newest first, by function and status, with the command for the next page."""
+    ids = [read(cli(server, "send", "order/unpaid", f'{{"orderId": "{n}"}}', "--json"))["runs"][0] for n in "ab"]
+    eventually(lambda: server.service.status(ids[1]["run_id"]) == "SLEEPING")
+    page = read(cli(server, "runs", "list", "-f", "await-payment", "-s", "sleeping", "--limit", "1", "--json"))
+    assert [run["run_id"] for run in page["runs"]] == [ids[1]["run_id"]]
+    text = cli(server, "runs", "list", "--limit", "1").stdout
+    assert ids[1]["run_id"] in text
+    assert "stepbridge runs list --cursor" in text
+
+
+def test_a_run_is_named_by_the_beginning_of_its_id(server: LocalServer) -> None:
+    """As lines show it; one that several share is asked for again."""
+    (run,) = read(cli(server, "send", "order/unpaid", '{"orderId": "c"}', "--json"))["runs"]
+    shown = read(cli(server, "runs", "show", run["run_id"][:12], "--json"))
+    assert shown["run_id"] == run["run_id"]
+    assert cli(server, "runs", "show", "").returncode == 1
+
+
+def test_a_run_is_cancelled(server: LocalServer) -> None:
+    """Once; watching it then ends with 1."""
+    (run,) = read(cli(server, "send", "order/unpaid", '{"orderId": "d"}', "--json"))["runs"]
+    cancelled = cli(server, "runs", "cancel", run["run_id"])
+    assert (cancelled.returncode, "is CANCELLED" in cancelled.stdout) == (0, True)
+    assert cli(server, "runs", "watch", run["run_id"]).returncode == 1
+    again = cli(server, "runs", "cancel", run["run_id"])
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "has ended already" in again.stderr
+
+
+def test_a_parked_run_is_resumed(server: LocalServer) -> None:
+    """Watching stops where the run is parked, and says how to go on."""
+    (run,) = read(cli(server, "send", "deploy", "--json"))["runs"]
+    watched = cli(server, "runs", "watch", run["run_id"])
+    assert (watched.returncode, f"stepbridge runs resume {run['run_id']}" in watched.stdout) == (1, True)
+    assert cli(server, "runs", "resume", run["run_id"]).returncode == 0
+    assert cli(server, "runs", "watch", run["run_id"]).returncode == 0
+
+
+def test_a_function_is_invoked_and_followed(server: LocalServer) -> None:
+    """The lines end with its output; the exit code says whether it went well."""
+    good = cli(server, "invoke", "price", '{"pieces": 2}')
+    assert (good.returncode, good.stdout.rstrip().endswith("42")) == (0, True)
+    bad = cli(server, "invoke", "charge", "--json")
+    lines = [json.loads(line) for line in bad.stdout.splitlines()]
+    assert (bad.returncode, lines[-1]["status"]) == (1, "FAILED")
+    assert read(cli(server, "invoke", "price", '{"pieces": 1}', "--no-wait", "--json"))["function_id"] == "price"
+
+
+def test_functions_and_events_are_listed(server: LocalServer) -> None:
+    """For people and for scripts."""
+    read(cli(server, "send", "order/created", "--json"))
+    assert {row["function_id"] for row in read(cli(server, "functions", "--json"))["functions"]} == set(app.functions)
+    assert "order/created" in cli(server, "functions").stdout
+    assert read(cli(server, "events", "--json", "--limit", "5"))["events"]
+    assert "order/created" in cli(server, "events").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["send", "n", "{"], 2, "is not JSON"),
+        (["send", "n", "[]"], 2, "is not a JSON object"),
+        (["send", "n", '{"a": NaN}'], 2, "NaN"),
+        (["send", "stepbridge/x"], 2, "reserved"),
+        (["send"], 2, "NAME"),
+        (["invoke", "nope"], 1, "there are: await-payment"),
+        (["runs", "show", "nope"], 1, "no run 'nope'"),
+        (["runs", "watch", "nope"], 1, "no run 'nope'"),
+        (["runs", "resume", "nope"], 1, "no run 'nope'"),
+        (["runs", "list", "--status", "DONE"], 2, "one of QUEUED"),
+        (["runs", "list", "--cursor", "x"], 2, "cursor"),
+        (["runs", "list", "--limit", "0"], 2, "limit"),
+        (["events", "--url", "nowhere"], 2, "is not the URL of a server"),
+        (["events", "--url", "http://[::1"], 2, "is not the URL of a server"),
+        (["nope"], 2, "nope"),
+    ],
+)
+def test_mistakes_have_an_exit_code_and_a_reason(server: LocalServer, args: list[str], code: int, words: str) -> None:
+    """On stderr; stdout stays empty, so that a script reads nothing wrong."""
+    done = cli(server, *args)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
+
+
+def test_a_server_that_is_not_there_is_named_with_the_mend() -> None:
+    """Exit code 3."""
+    done = cli(None, "runs", "list")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "no local server answers at http://127.0.0.1:1" in done.stderr
+    assert "stepbridge dev" in done.stderr
+
+
+def test_nothing_hostile_reaches_the_terminal(server: LocalServer) -> None:
+    """Names, data and errors are spelled out; there is no escape, and no colour where there is no terminal."""
+    (run,) = read(cli(server, "send", "order/charged", json.dumps({"t": "\x1b]0;owned\x07[red]"}), "--json"))["runs"]
+    read(cli(server, "send", "evil\u202ename", "{}", "--json")) if False else None
+    commands = (["runs", "watch", run["run_id"]], ["runs", "show", run["run_id"]], ["events"], ["runs", "list"])
+    texts = [cli(server, *command).stdout for command in commands]
+    assert all("\x1b" not in text and "\x07" not in text for text in texts)
+    assert "[red]" in texts[1]
+    assert r"\x1b[31mno" in texts[1]
+
+
+@pytest.mark.parametrize("args", [["--help"], ["runs", "--help"], ["dev", "--help"]])
+def test_help_loads_no_server(args: list[str]) -> None:
+    """Nor AWS's SDK, nor an expression library: help and completion come at once."""
+    heavy = {"boto3", "botocore", "cel_expr_python", "jinja2", "moto", "starlette", "uvicorn"}
+    program = (
+        "import sys\n"
+        "from stepbridge.cli import main\n"
+        f"sys.argv = ['stepbridge', *{args!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, *sys.modules, file=sys.stderr)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "sdk")}
+    done = subprocess.run(  # noqa: S603 - our own interpreter, a program of our own
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=env
+    )
+    code, *loaded = done.stderr.split()
+    assert code == "0"
+    assert heavy.isdisjoint(loaded)
+    assert "\x1b" not in done.stdout
+
+
+def test_a_missing_library_is_named_with_the_mend(tmp_path: Path) -> None:
+    """Without the `dev` extra the command says what to install."""
+    (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('no', name='typer')")
+    done = cli(None, "runs", "list", env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT / 'sdk'}"})
+    assert done.returncode == 1
+    assert "pip install 'stepbridge[dev]'" in done.stderr
