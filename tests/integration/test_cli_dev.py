@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -16,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.integration.processes import environment
 from tests.integration.waiting import eventually
 
-ROOT = Path(__file__).parents[2]
-ENV = {**os.environ, "PYTHONPATH": str(ROOT / "sdk"), "COLUMNS": "200"}
+ENV = environment(COLUMNS="200")
 APP = """
 from stepbridge import App, Context, event
 

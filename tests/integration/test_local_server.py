@@ -275,9 +275,7 @@ def test_a_function_is_invoked(server: LocalServer) -> None:
         ("DELETE", "/api/runs", None, 415, "application/json"),
     ],
 )
-def test_mistakes_are_named(  # noqa: PLR0913, PLR0917 - a table
-    server: LocalServer, method: str, path: str, body: Any, status: int, words: str
-) -> None:
+def test_mistakes_are_named(server: LocalServer, method: str, path: str, body: Any, status: int, words: str) -> None:
     """A status, a code for programs, and a message for people."""
     found, answer, _ = ask(server, method, path, body)
     assert found == status

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge.core.conditions import Absent, Change, Key
+from stepbridge.core.conditions import Absent, Change, Item, Key
 from stepbridge.core.records import Status
 from stepbridge.local.runs import RunList
 from stepbridge.local.watch import WatchedTable
@@ -140,7 +140,7 @@ def test_a_watched_table_tells_of_what_it_has_written() -> None:
     """Of runs only, and of nothing that a condition refused; it answers as the table itself."""
     watcher = Watcher()
     table = WatchedTable(MemoryTable(Requests()), watcher)
-    item = {"pk": "R#a", "sk": "#", "st": "RUNNING", "gp": "l", "gs": "1"}
+    item: Item = {"pk": "R#a", "sk": "#", "st": "RUNNING", "gp": "l", "gs": "1"}
     assert table.put(item) is None
     assert table.put(item, Absent("sk")) == item
     assert table.update(Key("R#a", "#"), Change(set={"st": "FAILED"})).ok

@@ -56,7 +56,7 @@ def dev(
 
 @app.command()
 def send(
-    name: Annotated[str, typer.Argument(help="The event's name, 'order/created' say.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The event's name, 'order/created' say.")],
     data: Data = "{}",
     event_id: Annotated[
         str | None, typer.Option("--id", help="The event's id: the same one never starts a second run.")
@@ -97,7 +97,7 @@ def _started(remote: Remote, event_id: str) -> list[Json]:
 
 @app.command()
 def invoke(
-    function: Annotated[str, typer.Argument(help="The function's id.")],
+    function: Annotated[str, typer.Argument(metavar="FUNCTION", help="The function's id.")],
     data: Data = "{}",
     url: Url = URL,
     *,

@@ -8,9 +8,15 @@ from typing import Any, Final
 
 _JOINERS: Final = "\u200d\ufe0f"
 """Of emoji; harmless."""
-_MINUTE: Final = 60.0
-_HOUR: Final = 3600.0
-_DAY: Final = 86400.0
+_MINUTE: Final = 60
+_HOUR: Final = 60 * _MINUTE
+_DAY: Final = 24 * _HOUR
+_UNITS: Final = (
+    (_MINUTE, 1, _HOUR, "ms"),
+    (_HOUR, _MINUTE, _DAY, "hm"),
+    (_DAY, _HOUR, 10**6 * _DAY, "dh"),
+)
+"""The unit, the one below it, where the next one begins, and both names."""
 
 
 def clean(text: str) -> str:
@@ -37,16 +43,13 @@ def length(seconds: float) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:  # noqa: PLR2004 - where tenths stop mattering
         return f"{seconds:.1f}".removesuffix(".0") + " s"
-    for unit, name, below, below_name in (
-        (_DAY, "d", _HOUR, "h"),
-        (_HOUR, "h", _MINUTE, "m"),
-        (_MINUTE, "m", 1.0, "s"),
-    ):
+    if seconds < _MINUTE - 0.5:
+        return f"{seconds:.0f} s"
+    for unit, below, above, names in _UNITS:
         whole, rest = divmod(round(seconds / below) * below, unit)
-        if whole:
-            tail = f" {rest / below:.0f} {below_name}" if rest else ""
-            return f"{whole:.0f} {name}{tail}"
-    return f"{seconds:.0f} s"
+        if whole * unit < above:
+            break
+    return f"{whole} {names[0]}" + (f" {rest // below} {names[1]}" if rest else "")
 
 
 def moment(text: str | None) -> datetime | None:
