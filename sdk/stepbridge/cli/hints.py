@@ -21,7 +21,7 @@ def next_commands(url: str, event: Json | None, function_id: str | None, waiting
     Args:
         url: The server's.
         event: Name and data of an event that starts a function; None: no event does.
-        function_id: Of a function; None: the app has none.
+        function_id: Of a function, to be run where no event does; None: the app has none.
         waiting: What a run of the first event waits for, None where none does.
     """
     stepbridge = _shown("stepbridge")
@@ -37,7 +37,7 @@ def next_commands(url: str, event: Json | None, function_id: str | None, waiting
             ("Send an event", f"{stepbridge} send {shlex.quote(name)} {shlex.quote(detail)}{there}"),
             *_from_aws_clients(url, name, detail),
         ]
-    if function_id is not None:
+    elif function_id is not None:
         commands.append(("Run a function", f"{stepbridge} invoke {shlex.quote(function_id)} '{{}}'{there}"))
     return [*commands, ("List the runs", f"{stepbridge} runs list{there}")]
 

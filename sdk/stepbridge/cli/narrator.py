@@ -30,7 +30,7 @@ _SHARE: Final = 5
 _RUNS_PER_LOOK: Final = 20
 _CHANGED_MAX: Final = 200
 """Changed runs that wait to be looked at; under load the others are only counted."""
-_FOLLOW_SECONDS: Final = 60.0
+_FOLLOW_SECONDS: Final = 20.0
 """How long the first event's runs are followed before the hints come."""
 _SOON: Final = timedelta(seconds=10)
 """What comes due within this is waited for before the hints come."""
@@ -139,10 +139,23 @@ class Narrator:
             self._stir.wait(0.05)
             self._look()
             runs = [self._service.run(row["run_id"]) for row in self._service.started_by(event_id)]
-            if runs and all(_is_settled(run) for run in runs):
+            if runs and all(self._is_settled(run) for run in runs):
                 break
         self._look()
         return runs
+
+    def _is_settled(self, run: Json) -> bool:
+        """Whether nothing more is to be seen of the run, or of the runs that it waits for, for a while."""
+        if run["status"] in ENDED or run["status"] == "PARKED":
+            return True
+        if run["status"] != "SLEEPING":
+            return False
+        going_on = [step for step in run["steps"] if step["status"] in {"SLEEPING", "WAITING", "RETRYING"}]
+        dues = [words.moment(due) for due in (run["retry_at"], *(step["due_at"] for step in going_on))]
+        if any(due is not None and due <= _now() + _SOON for due in dues):
+            return False
+        children = [step["child_run_id"] for step in going_on if step["child_run_id"] is not None]
+        return all(self._service.is_there(child) and self._is_settled(self._service.run(child)) for child in children)
 
     def _hints(self, runs: list[Json]) -> None:
         wanted = [want for run in runs for step in run["steps"] for want in step["waits_for"] if "event" in want]
@@ -160,20 +173,6 @@ class Narrator:
             self._output.text(f"    {command}")
         self._output.text()
         self._output.text("Ctrl-C ends it. Until then runs show here.", "dim")
-
-
-def _is_settled(run: Json) -> bool:
-    """Whether nothing more is to be seen of the run for a while."""
-    if run["status"] in ENDED or run["status"] == "PARKED":
-        return True
-    if run["status"] != "SLEEPING":
-        return False
-    soon = _now() + _SOON
-    going_on = [step for step in run["steps"] if step["status"] in {"SLEEPING", "WAITING", "RETRYING"}]
-    if any(step["child_run_id"] is not None for step in going_on):
-        return False
-    dues = [words.moment(due) for due in (run["retry_at"], *(step["due_at"] for step in going_on))]
-    return all(due is None or due > soon for due in dues)
 
 
 def _now() -> datetime:

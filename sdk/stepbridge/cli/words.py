@@ -14,7 +14,7 @@ _DAY: Final = 24 * _HOUR
 _UNITS: Final = (
     (_MINUTE, 1, _HOUR, "ms"),
     (_HOUR, _MINUTE, _DAY, "hm"),
-    (_DAY, _HOUR, 10**6 * _DAY, "dh"),
+    (_DAY, _HOUR, 1000 * _DAY, "dh"),
 )
 """The unit, the one below it, where the next one begins, and both names."""
 
@@ -46,10 +46,11 @@ def length(seconds: float) -> str:
     if seconds < _MINUTE - 0.5:
         return f"{seconds:.0f} s"
     for unit, below, above, names in _UNITS:
-        whole, rest = divmod(round(seconds / below) * below, unit)
-        if whole * unit < above:
-            break
-    return f"{whole} {names[0]}" + (f" {rest // below} {names[1]}" if rest else "")
+        total = round(seconds / below) * below
+        if total < above:
+            whole, rest = divmod(total, unit)
+            return f"{whole} {names[0]}" + (f" {rest // below} {names[1]}" if rest else "")
+    return f"{seconds / _DAY:.0f} d"
 
 
 def moment(text: str | None) -> datetime | None:

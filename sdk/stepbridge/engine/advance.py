@@ -213,7 +213,9 @@ class Advance:
         match outcome:
             case Completed(output):
                 kept = self._payloads.keep(output, head.run_id)
-                return self._end(replace(head, status=Status.COMPLETED, output=kept, failure=None, ended_at=now), session)
+                return self._end(
+                    replace(head, status=Status.COMPLETED, output=kept, failure=None, ended_at=now), session
+                )
             case Failed(failure):
                 return self._end(replace(head, status=Status.FAILED, failure=failure, ended_at=now), session)
             case Retry(failure, at):

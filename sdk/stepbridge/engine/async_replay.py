@@ -141,8 +141,19 @@ class AsyncReplay:
             self.session.pending[call.key] = call
             self.stir()
             return
-        coroutine = self._body(call, context)
-        self._bodies[call.key] = asyncio.Task(coroutine, loop=self._loop, context=context)
+        self._start(call, self._body(call, context), context)
+
+    def _start(self, call: Call, coroutine: Coroutine[Any, Any, None], context: contextvars.Context) -> None:
+        task = asyncio.Task(coroutine, loop=self._loop, context=context)
+        self._bodies[call.key] = task
+        task.add_done_callback(partial(self._ended, call), context=self._blank)
+
+    def _ended(self, call: Call, task: asyncio.Task[Any]) -> None:
+        """Also of a task that was cut off before its first turn, where no `finally` of its own has run."""
+        if self._bodies.get(call.key) is task:
+            del self._bodies[call.key]
+            self.session.pending[call.key] = call
+            self.stir()
 
     async def _body(self, call: Call, context: contextvars.Context) -> None:
         session, step = self.session, call.step
@@ -182,8 +193,7 @@ class AsyncReplay:
         if not self._workers.blocking:
             self._reached(call, _attempt(reach, call))
             return
-        coroutine = self._reach_in_thread(call, reach)
-        self._bodies[call.key] = asyncio.Task(coroutine, loop=self._loop, context=contextvars.Context())
+        self._start(call, self._reach_in_thread(call, reach), contextvars.Context())
 
     async def _reach_in_thread(self, call: Call, reach: Callable[[Call], Result | None]) -> None:
         answer = await self._workers.io(partial(_attempt, reach, call))

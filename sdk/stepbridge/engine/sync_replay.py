@@ -76,8 +76,7 @@ class SyncReplay:
         if result is None:
             result = self._carry_out(call)
         elif len(self._threads) > 1:
-            self._pass_baton()
-            self._await_baton(result.rank)
+            self._await_baton(result.rank, passing=True)
         if session.fatal is not None:
             self._suspend(call)
         session.note_given(result)
@@ -130,10 +129,13 @@ class SyncReplay:
             self._held = False
             self._grant()
 
-    def _await_baton(self, rank: int) -> None:
+    def _await_baton(self, rank: int, *, passing: bool = False) -> None:
+        """Takes the baton when it is `rank`'s turn; `passing` it on by the same act, lest a later rank slips in."""
         gate = threading.Lock()
         gate.acquire()
         with self._lock:
+            if passing:
+                self._held = False
             heapq.heappush(self._waiting, (rank, id(gate), gate))
             self._grant()
         gate.acquire()

@@ -161,6 +161,10 @@ class Service:
         """
         return run_detail(*self._get(run_id))
 
+    def is_there(self, run_id: str) -> bool:
+        """Whether there is such a run."""
+        return self._find(run_id) is not None
+
     def status(self, run_id: str) -> Status:
         """The run's status.
 
