@@ -284,7 +284,7 @@ def looks_back(app: App) -> None:
         await ctx.step.sleep("z", "5m")
         found = await ctx.step.wait_for_event("w", event="echo", match="data.k", timeout="7 days", lookback=True)
         await ctx.step.run("after", effect, "after")
-        return found and found.data
+        return None if found is None else found.data
 
 
 @program(("go", {"k": 1}), ("second", {"k": 1}))

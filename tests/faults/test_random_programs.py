@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -138,7 +139,7 @@ def app_of(program: Any, *, is_sync: bool = False) -> App:
             for inner in part.parts:
                 play_sync(ctx, inner, trace, numbers)
         else:
-            ctx.group.parallel([lambda p=inner: play_sync(ctx, p, trace, numbers) for inner in part.parts])
+            ctx.group.parallel([partial(play_sync, ctx, inner, trace, numbers) for inner in part.parts])
 
     if is_sync:
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,11 +20,17 @@ from stepbridge import App, ConfigError, Context, ContextSync, event
 from stepbridge.aws import dispatcher
 from stepbridge.aws.entry import Dispatcher
 from stepbridge.aws.settings import variable
-from stepbridge.core.messages import Go, Start, message_text
-from stepbridge.core.records import EventRecord
+from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.limits import LEASE_MARGIN
+from stepbridge.core.messages import Start, work_of
+from stepbridge.core.records import Head, Status
+from stepbridge.engine.reader import Reader
+from stepbridge.engine.store import Store
 from stepbridge.local.moto import MotoStack, MotoWorld
+from stepbridge.local.moto_stack import arn_of, settings_of
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.ports import Message, Outgoing
+from stepbridge.views import RunView
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -49,7 +57,7 @@ class Bench:
         self.stack: MotoStack = world.stack(app)
         self.handler: Dispatcher = self.stack.handler
 
-    def put(self, name: str, **data: Any) -> None:
+    def put(self, name: str, /, **data: Any) -> None:
         """An event, as any AWS service puts it."""
         self.world.bus.put_raw([{"DetailType": name, "Source": "test", "Detail": json.dumps(data)}])
 
@@ -63,13 +71,25 @@ class Bench:
         assert set(answer) == {"batchItemFailures"}
         return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
 
-    def heads(self) -> dict[str, str]:
-        """Status by the trigger's `k`."""
-        return {
-            str(json.loads(str(item["d"]))["k"]): str(item["st"])
-            for item in self.stack.table.items()
-            if item["sk"] == "#"
-        }
+    def runs(self) -> list[RunView]:
+        """All runs."""
+        reader = Reader(self.stack.readable)
+        return [reader.view(head_of(item)) for item in self.stack.table.items() if item["sk"] == HEAD_SK]
+
+    def hold(self, start: str) -> None:
+        """Another invocation begins the run of this start message, and is busy with it."""
+        work = work_of(start)
+        assert isinstance(work, Start)
+        birth = Head(
+            run_id=work.run_id,
+            function_id=work.function_id,
+            status=Status.RUNNING,
+            event=work.event,
+            created_at=work.created_at,
+        )
+        Store(self.stack.readable.table).claim(
+            work.run_id, birth=birth, holder="another", deadline=self.clock.now() + MINUTE, now=self.clock.now()
+        )
 
 
 @pytest.fixture
@@ -83,3 +103,247 @@ def world(clock: VirtualClock) -> Iterator[MotoWorld]:
     """An account without apps."""
     with MotoWorld(clock=clock) as world:
         yield world
+
+
+@pytest.fixture
+def calm(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """The engine's log."""
+    caplog.set_level(logging.INFO, logger="stepbridge")
+    return caplog
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """An event as AWS sends it."""
+    event_: dict[str, Any] = json.loads((Path(__file__).parent / "events" / f"{name}.json").read_text())
+    return event_
+
+
+def greeter() -> App:
+    """Greets who was created, by an event, an object or a call."""
+    app = App("shop")
+
+    @app.function("greet", trigger=[event("user/created"), event("Object Created", source="aws.s3")])
+    async def greet(ctx: Context) -> str:
+        return await ctx.step.run("say", str.upper, ctx.event.data.get("name", "nobody"))
+
+    return app
+
+
+# -- what comes in -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("shape", ["eventbridge", "eventbridge_from_our_client", "engine"])
+def test_every_way_into_the_queue_starts_the_run(world: MotoWorld, clock: VirtualClock, shape: str) -> None:
+    """EventBridge's whole envelope, with our client's key and without, and the engine's own message."""
+    bench = Bench(greeter(), world, clock)
+    assert bench.handler(recorded(shape), LambdaLike()) == {"batchItemFailures": []}
+    (run,) = bench.runs()
+    assert (run.status, run.output) == ("COMPLETED", "ADA")
+
+
+def test_an_event_of_an_aws_service_starts_the_run(world: MotoWorld, clock: VirtualClock) -> None:
+    """Its detail as it is; its id and time are EventBridge's."""
+    bench = Bench(greeter(), world, clock)
+    assert bench.handler(recorded("aws_service"), LambdaLike()) == {"batchItemFailures": []}
+    (run,) = bench.runs()
+    assert (run.status, run.event.source, run.event.data["object"]["key"]) == ("COMPLETED", "aws.s3", "a b")
+    assert (run.event.id, run.event.ts) == ("6a7e8feb-b491-4cf7-a9f1-bf3703467718", 1735689600000)
+
+
+def test_a_schedules_message_is_known_without_an_attribute(world: MotoWorld, clock: VirtualClock) -> None:
+    """Scheduler sets none. The run that it is for is not there any more: nothing to do, and no failure."""
+    bench = Bench(greeter(), world, clock)
+    assert bench.handler(recorded("scheduler"), LambdaLike()) == {"batchItemFailures": []}
+    assert (bench.runs(), bench.stack.queue.dead) == ([], [])
+
+
+def test_an_event_cannot_pass_for_the_engines_own(world: MotoWorld, clock: VirtualClock) -> None:
+    """Whatever its detail holds, it is an event: the run is the one that its id makes, not the one it names."""
+    bench = Bench(greeter(), world, clock)
+    bench.handler(recorded("forged"), LambdaLike())
+    (run,) = bench.runs()
+    assert (run.event.name, run.event.data["k"]) == ("user/created", "start")
+    assert run.run_id != "a" * 26
+
+
+def test_what_nobody_can_read_is_buried(world: MotoWorld, clock: VirtualClock) -> None:
+    """It would come back for ever: it goes to the dead-letter queue, and is acknowledged."""
+    bench = Bench(greeter(), world, clock)
+    assert bench.handler(recorded("not_json"), LambdaLike()) == {"batchItemFailures": []}
+    assert bench.stack.queue.dead == ["Hello from SQS!"]
+
+
+@pytest.mark.parametrize("wrong", [{}, {"key1": "value1"}, {"Records": [{"eventSource": "aws:s3"}]}], ids=str)
+def test_an_event_of_another_service_is_refused(world: MotoWorld, clock: VirtualClock, wrong: dict[str, Any]) -> None:
+    """The console's test event, say: an error that tells what is expected."""
+    with pytest.raises(ValueError, match="takes events of its SQS queue"):
+        Bench(greeter(), world, clock).handler(wrong, LambdaLike())
+
+
+# -- a batch -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("colour", ["async", "sync"])
+def test_the_runs_of_a_batch_go_side_by_side(world: MotoWorld, clock: VirtualClock, colour: str) -> None:
+    """Three runs whose steps wait for each other end together."""
+    app = App("shop")
+    together = threading.Barrier(3, timeout=10)
+
+    def meet() -> int:
+        return together.wait()
+
+    async def handle(ctx: Context) -> int:
+        return await ctx.step.run("meet", meet)
+
+    def handle_sync(ctx: ContextSync) -> int:
+        return ctx.step.run("meet", meet)
+
+    app.function("f", trigger=event("go"))(handle if colour == "async" else handle_sync)
+    bench = Bench(app, world, clock)
+    for number in range(3):
+        bench.put("go", k=number)
+    assert bench.call(bench.receive()) == []
+    assert sorted(run.output for run in bench.runs()) == [0, 1, 2]
+
+
+def test_one_message_that_comes_back_takes_no_other_with_it(world: MotoWorld, clock: VirtualClock) -> None:
+    """The run of the first is held by another invocation: it alone is listed, and it alone comes back."""
+    bench = Bench(greeter(), world, clock)
+    held = recorded("engine")["Records"][0]["body"]
+    bench.hold(held)
+    bench.stack.readable.queue.send([Outgoing(body=held)])
+    bench.put("user/created", name="Bob")
+    messages = bench.receive()
+    (back,) = [message.id for message in messages if message.body == held]
+    assert bench.call(messages) == [back]
+    assert [run.output for run in bench.runs() if run.status == "COMPLETED"] == ["BOB"]
+
+
+def test_a_message_that_comes_back_does_so_when_the_engine_says(world: MotoWorld, clock: VirtualClock) -> None:
+    """After a second at first, not when its visibility of minutes is over."""
+    bench = Bench(greeter(), world, clock)
+    held = recorded("engine")["Records"][0]["body"]
+    bench.hold(held)
+    bench.stack.readable.queue.send([Outgoing(body=held)])
+    assert len(bench.call(bench.receive())) == 1
+    clock.move_to(START + timedelta(milliseconds=999))
+    assert bench.receive() == []
+    clock.move_to(START + timedelta(seconds=1))
+    assert [message.receives for message in bench.receive()] == [2]
+
+
+# -- time ----------------------------------------------------------------------------------------------
+def test_the_lease_ends_with_the_invocation(world: MotoWorld, clock: VirtualClock) -> None:
+    """At Lambda's deadline and a margin, in the name of request and message."""
+    seen: list[dict[str, Any]] = []
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handle(ctx: Context) -> None:
+        await ctx.step.run("look", lambda: seen.extend(dict(item) for item in bench.stack.table.items()))
+
+    bench = Bench(app, world, clock)
+    bench.put("go")
+    (message,) = bench.receive()
+    bench.call([message], LambdaLike("request-1", 60_000))
+    assert seen[0]["lx"] == (START + MINUTE + LEASE_MARGIN).timestamp() * 1000
+    assert seen[0]["ho"] == f"request-1:{message.id}"
+
+
+def test_a_run_goes_on_in_the_next_invocation_when_time_is_short(world: MotoWorld, clock: VirtualClock) -> None:
+    """No step begins within the last seconds: the next invocation's message is sent first."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    def handle(ctx: ContextSync) -> str:
+        return ctx.step.run("say", str.upper, "ada")
+
+    bench = Bench(app, world, clock)
+    bench.put("go")
+    (message,) = bench.receive()
+    assert bench.call([message], LambdaLike(left_ms=9_000)) == []
+    bench.stack.queue.acknowledge([message])
+    assert [run.status for run in bench.runs()] == ["SLEEPING"]
+    assert bench.call(bench.receive()) == []
+    assert [(run.status, run.output) for run in bench.runs()] == [("COMPLETED", "ADA")]
+
+
+def test_nothing_runs_on_after_the_return(world: MotoWorld, clock: VirtualClock) -> None:
+    """No task in the loop and no busy thread: branches that wait, one that lingers, and a suspended run."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handle(ctx: Context) -> None:
+        lingering = asyncio.create_task(asyncio.sleep(0.05))
+        await asyncio.gather(
+            ctx.step.sleep("nap", "1h"),
+            ctx.step.run("quick", time.sleep, 0.05),
+            ctx.step.wait_for_event("never", event="never", timeout="2h"),
+            lingering,
+        )
+
+    @app.function("g", trigger=event("go"))
+    def handle_sync(ctx: ContextSync) -> None:
+        ctx.group.parallel((lambda: ctx.step.sleep("nap", "1h"), lambda: ctx.step.run("quick", time.sleep, 0.05)))
+
+    bench = Bench(app, world, clock)
+    for number in range(2):
+        bench.put("go", k=number)
+    while messages := bench.receive():
+        assert bench.call(messages) == []
+        assert asyncio.all_tasks(bench.handler._loop) == set()
+        assert busy_threads() == []
+        bench.stack.queue.acknowledge(messages)
+    assert [run.status for run in bench.runs()] == ["SLEEPING"] * 4
+
+
+# -- a deployment that is wrong ------------------------------------------------------------------------
+def test_without_its_table_every_message_stays_and_the_log_says_why(
+    world: MotoWorld, clock: VirtualClock, calm: pytest.LogCaptureFixture
+) -> None:
+    """The resource, the cause and the mend; nothing is lost."""
+    bench = Bench(greeter(), world, clock)
+    table = bench.stack.settings.table
+    world.clients.dynamodb().delete_table(TableName=table)
+    bench.put("user/created", name="Ada")
+    (message,) = bench.receive()
+    assert bench.call([message]) == [message.id]
+    assert f"The DynamoDB table {table} does not exist" in calm.text
+    assert "Mend: deploy the stack, or correct STEPBRIDGE_TABLE" in calm.text
+
+
+def test_a_missing_setting_fails_the_start_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda then reports a failed init; no message is taken."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(variable("table"))
+    with pytest.raises(ConfigError, match="STEPBRIDGE_TABLE is not set"):
+        dispatcher(greeter())
+
+
+def test_the_environment_makes_the_handler(
+    world: MotoWorld, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the stack sets is enough: the one line of a user's module."""
+    bench = Bench(greeter(), world, clock)
+    for name, value in asdict(bench.stack.settings).items():
+        monkeypatch.setenv(variable(name), value or "")
+    handler = dispatcher(greeter())
+    try:
+        assert handler(recorded("eventbridge"), LambdaLike()) == {"batchItemFailures": []}
+    finally:
+        handler.close()
+    assert [run.output for run in bench.runs()] == ["ADA"]
+
+
+def busy_threads() -> list[str]:
+    """The engine's threads that are not waiting for work, once each has had a moment to finish its turn."""
+    time.sleep(0.01)
+    frames = sys._current_frames()
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("stepbridge-")]
+    return [one.name for one in ours if frames[one.ident or 0].f_code.co_name != "_worker"]
+
+
+def environment() -> Mapping[str, str]:
+    """A whole one."""
+    return {
+        variable(name): value
+        for name, value in asdict(settings_of("shop", arn_of("events", "event-bus/shop"))).items()
+        if value
+    }

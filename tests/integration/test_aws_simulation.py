@@ -1,0 +1,276 @@
+"""`Simulation(backend="moto")`: as on memory, by real clients, real event shapes and the real handler."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from stepbridge import App, ConfigError, Context, ContextSync, cron, event
+from stepbridge.aws.schema import event_pattern
+from stepbridge.engine.rule import wants
+from stepbridge.local.moto import MotoWorld
+from stepbridge.local.moto_process import is_mocked
+from stepbridge.memory.clock import VirtualClock
+from stepbridge.testing import Simulation
+
+REGION = "us-east-1"
+
+
+def app_of(*bodies: Any, **options: Any) -> App:
+    """An app whose one function, `f`, runs the bodies as steps at each event `go`."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), **options)
+    async def handle(ctx: Context) -> list[Any]:
+        return [await ctx.step.run(f"step {index}", body) for index, body in enumerate(bodies)]
+
+    return app
+
+
+def world_of(sim: Simulation) -> MotoWorld:
+    """What is behind the simulation."""
+    assert isinstance(sim._world, MotoWorld)
+    return sim._world
+
+
+def test_the_clocks_of_user_code_stay_real() -> None:
+    """Only moto's notion of time is virtual."""
+    with Simulation(app_of(time.time, lambda: datetime.now(UTC).isoformat()), backend="moto") as sim:
+        before = time.time()
+        sim.send("go")
+        seconds, text = sim.run("f").output
+        assert before <= seconds <= time.time()
+        assert datetime.fromisoformat(text).timestamp() == pytest.approx(seconds, abs=60)
+        assert sim.now == datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def test_asyncio_sleep_stays_real() -> None:
+    """A handler's own short sleep is let finish, and no virtual time passes."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handle(ctx: Context) -> None:
+        await asyncio.sleep(0.01)
+
+    with Simulation(app, backend="moto") as sim:
+        sim.send("go")
+        assert (sim.run("f").status, sim.now) == ("COMPLETED", datetime(2025, 1, 1, tzinfo=UTC))
+
+
+def test_years_pass_in_no_time() -> None:
+    """Schedules that moto keeps are fired when the virtual clock says so, to the second."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handle(ctx: Context) -> str:
+        await ctx.step.sleep("long", "365 days")
+        return ctx.now.isoformat()
+
+    with Simulation(app, backend="moto") as sim:
+        sim.send("go")
+        assert len(world_of(sim).stacks["shop"].timers.names()) == 1
+        sim.run_until_idle()
+        assert sim.run("f").output == "2026-01-01T00:00:00+00:00"
+        assert world_of(sim).stacks["shop"].timers.names() == []
+
+
+def test_it_joins_a_mock_that_runs_already_and_leaves_it_as_it_was() -> None:
+    """The user's own table is there for the steps, and after the simulation; of the simulation nothing is."""
+
+    def count() -> int:
+        table = boto3.resource("dynamodb", region_name=REGION).Table("mine")
+        answer = table.update_item(
+            Key={"id": "1"},
+            UpdateExpression="ADD n :one",
+            ExpressionAttributeValues={":one": 1},
+            ReturnValues="ALL_NEW",
+        )
+        return int(str(answer["Attributes"]["n"]))
+
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name=REGION)
+        client.create_table(
+            TableName="mine",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        )
+        for number in (1, 2):
+            with Simulation(app_of(count), backend="moto") as sim:
+                sim.send("go")
+                assert sim.run("f").output == [number]
+        assert client.list_tables()["TableNames"] == ["mine"]
+        assert boto3.client("sqs", region_name=REGION).list_queues().get("QueueUrls", []) == []
+        assert boto3.client("s3", region_name=REGION).list_buckets()["Buckets"] == []
+        buses = boto3.client("events", region_name=REGION).list_event_buses()["EventBuses"]
+        assert [bus["Name"] for bus in buses] == ["default"]
+    assert not is_mocked()
+
+
+def test_user_code_may_start_a_mock_of_its_own_inside() -> None:
+    """Ending it ends nothing of the simulation's."""
+    with Simulation(app_of(lambda: 1), backend="moto") as sim:
+        with mock_aws():
+            boto3.client("s3", region_name=REGION).create_bucket(Bucket="inner")
+        sim.send("go")
+        assert sim.run("f").status == "COMPLETED"
+
+
+def test_two_simulations_at_once_know_nothing_of_each_other() -> None:
+    """Not their runs, not their events, not their requests."""
+    with Simulation(app_of(lambda: 1), backend="moto") as one, Simulation(app_of(lambda: 2), backend="moto") as two:
+        two.send("go")
+        assert (one.runs(), one.events, one.requests) == ([], [], {})
+        assert [run.output for run in two.runs()] == [[2]]
+
+
+def test_apps_share_the_bus() -> None:
+    """An event starts a function of each."""
+    other = App("other")
+
+    @other.function("g", trigger=event("go"))
+    def handle(ctx: ContextSync) -> str:
+        return "other"
+
+    with Simulation(app_of(lambda: "shop"), other, backend="moto") as sim:
+        sim.send("go")
+        assert (sim.run("f").output, sim.run("g").output) == (["shop"], "other")
+
+
+def test_it_works_inside_a_running_loop() -> None:
+    """The handler's own loop runs in a thread then."""
+
+    async def play() -> str:
+        with Simulation(app_of(lambda: 1), backend="moto") as sim:
+            sim.send("go")
+            return sim.run("f").status
+
+    assert asyncio.run(play()) == "COMPLETED"
+
+
+def test_user_threads_and_the_engine_share_moto_in_turn() -> None:
+    """Sync steps side by side that write with clients of their own: no update is lost."""
+    client = None
+
+    def add() -> None:
+        for _ in range(20):
+            assert client is not None
+            client.update_item(
+                TableName="counter",
+                Key={"id": {"S": "1"}},
+                UpdateExpression="ADD n :one",
+                ExpressionAttributeValues={":one": {"N": "1"}},
+            )
+
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handle(ctx: Context) -> None:
+        await asyncio.gather(*(ctx.step.run(f"add {index}", add) for index in range(6)))
+
+    with Simulation(app, backend="moto") as sim:
+        client = boto3.client("dynamodb", region_name=REGION)
+        client.create_table(
+            TableName="counter",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        )
+        sim.send("go")
+        assert sim.run("f").status == "COMPLETED"
+        assert client.get_item(TableName="counter", Key={"id": {"S": "1"}})["Item"]["n"] == {"N": "120"}
+
+
+def test_views_stay_good_after_the_end() -> None:
+    """They are snapshots; the simulation itself then says that it has ended."""
+    with Simulation(app_of(lambda: 1), backend="moto") as sim:
+        sim.send("go")
+        run = sim.run("f")
+    assert (run.output, run.steps["step 0"].output) == ([1], 1)
+    with pytest.raises(RuntimeError, match="moto does not run"):
+        sim.send("go")
+
+
+def test_outside_of_with_it_says_what_to_do() -> None:
+    """Moto would otherwise stay on for whatever comes next in the process."""
+    with pytest.raises(RuntimeError, match="in a `with` statement"):
+        Simulation(app_of(lambda: 1), backend="moto").send("go")
+
+
+def test_an_unknown_backend_is_a_clear_error() -> None:
+    """Named, with those that there are."""
+    with pytest.raises(ConfigError, match="'memory' or 'moto'"):
+        Simulation(app_of(lambda: 1), backend="localstack")
+
+
+def test_a_signal_of_the_environment_leads_no_request_astray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile, an endpoint or an account of the developer's shell: moto answers all the same."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCOUNT_ID", "999999999999")
+    monkeypatch.setattr("stepbridge.local.moto_process._POOL", [])
+    with Simulation(app_of(lambda: 1), backend="moto") as sim:
+        sim.send("go")
+        assert sim.run("f").status == "COMPLETED"
+
+
+def test_large_values_lie_in_the_bucket() -> None:
+    """By the real S3 adapter, and back."""
+    noise = "".join(chr(33 + (index * index * 7919) % 90) for index in range(40_000))
+    with Simulation(app_of(lambda: noise), backend="moto") as sim:
+        sim.send("go")
+        assert sim.run("f").output == [noise]
+        assert sim.requests["PutObject"] > 0
+
+
+@pytest.mark.parametrize(
+    "triggers",
+    [
+        ["go"],
+        ["stepbridge/function.failed"],
+        ["stepbridge/*"],
+        ["stepbridge/function.*", "go"],
+        ["shop/*", "stepbridge/function.finished", "stepbridge/function.failed"],
+    ],
+    ids=str,
+)
+def test_the_rule_lets_through_what_the_app_wants(triggers: list[str]) -> None:
+    """The pattern, as EventBridge matches it, and the engine's own predicate agree on every name."""
+    names = ["go", "other", "shop/order", "stepbridge", "stepbridge/function.failed", "stepbridge/function.finished"]
+    app = App("shop")
+    for index, name in enumerate(triggers):
+        app.function(f"f{index}", trigger=event(name))(_idle)
+    with MotoWorld(clock=VirtualClock(datetime(2025, 1, 1, tzinfo=UTC))) as world:
+        stack = world.stack(app)
+        world.bus.put_raw([{"DetailType": name, "Source": "test", "Detail": "{}"} for name in names])
+        through = {json.loads(message.body)["detail-type"] for message in stack.queue.receive(10)}
+    assert through == {name for name in names if wants(app, name)}
+
+
+def test_the_rules_pattern_is_short() -> None:
+    """It names system events that are wanted, and nothing else: EventBridge allows 2048 characters."""
+    app = app_of(lambda: 1)
+    app.function("g", trigger=[event("stepbridge/function.failed"), cron("0 9 * * *")])(_idle)
+    assert event_pattern(app) == {
+        "detail-type": [{"anything-but": {"prefix": "stepbridge/"}}, "stepbridge/function.failed"]
+    }
+
+
+async def _idle(ctx: Context) -> None:
+    """Ends at once."""
+
+
+def test_no_thread_outlives_the_simulation() -> None:
+    """Nor does a loop."""
+    before = set(threading.enumerate())
+    with Simulation(app_of(lambda: 1), backend="moto") as sim:
+        sim.send("go")
+        sim.advance(timedelta(hours=1))
+    assert set(threading.enumerate()) == before

@@ -1,0 +1,372 @@
+"""The engine's own rules, message by message, on the memory backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from stepbridge import App, Context, ContextSync, event, invoke_only
+from stepbridge.core.ids import run_id
+from stepbridge.core.items import head_key
+from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, RESEND_AT_RECEIVE
+from stepbridge.core.messages import Cancel, Go, Resume, Tick, Work, message_text
+from stepbridge.engine.answers import Invocation
+from stepbridge.engine.engine import Engine
+from stepbridge.engine.reader import Reader
+from stepbridge.engine.rule import wants
+from stepbridge.engine.tracking import RunLoop
+from stepbridge.engine.workers import Workers
+from stepbridge.memory.clock import VirtualClock
+from stepbridge.memory.table import item_bytes
+from stepbridge.memory.world import World
+from stepbridge.ports import Entry, Message, Outgoing
+from stepbridge.views import RunView
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+class Bench:
+    """One app on one stack; messages are handed to the engine one by one."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.clock = VirtualClock(START)
+        self.world = World(clock=self.clock)
+        self.stack = self.world.stack(app.id, lambda entry: wants(app, entry.name))
+        self.workers = Workers(blocking=False)
+        self.loop = RunLoop()
+        self.invocations = 0
+
+    def close(self) -> None:
+        """Ends its threads and its loop."""
+        self.workers.close()
+        self.loop.close()
+
+    def put(self, name: str, data: str = "{}") -> None:
+        """An event on the bus."""
+        self.world.bus.put([Entry(name=name, source="test", detail=data)])
+
+    def tell(self, work: Work) -> None:
+        """A message of the engine to itself."""
+        self.stack.queue.send([Outgoing(body=message_text(work))])
+
+    def receive(self) -> Message:
+        """The one message that is there."""
+        (message,) = self.stack.queue.receive(1)
+        return message
+
+    def handle(self, message: Message, *, seconds: float = INVOCATION.total_seconds(), dies: bool = False) -> bool:
+        """Whether the message was acknowledged."""
+        self.invocations += 1
+        engine = Engine(self.app, self.stack.ports, self.workers)
+        deadline = self.clock.now() + timedelta(seconds=seconds)
+        invocation = Invocation(id=f"i{self.invocations}", deadline=deadline)
+        back = self.loop.run_until_complete(engine.handle_all([message], invocation=invocation))
+        if not back and not dies:
+            self.stack.queue.acknowledge([message])
+        return not back
+
+    def step(self) -> bool:
+        """Receives a message and handles it."""
+        return self.handle(self.receive())
+
+    def run(self, function_id: str = "f") -> RunView:
+        """The latest run."""
+        reader = Reader(self.stack.ports)
+        heads = [item for item in self.stack.table.items() if item["sk"] == "#" and item["fn"] == function_id]
+        view = reader.run(str(heads[-1]["pk"])[2:])
+        assert view is not None
+        return view
+
+
+@pytest.fixture
+def benches() -> Iterator[list[Bench]]:
+    made: list[Bench] = []
+    yield made
+    for bench in made:
+        bench.close()
+
+
+def of(benches: list[Bench], app: App) -> Bench:
+    benches.append(Bench(app))
+    return benches[-1]
+
+
+def one_step_app(*, effects: list[str] | None = None) -> App:
+    app = App("a")
+    noted = [] if effects is None else effects
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> str:
+        return await ctx.step.run("s", lambda: noted.append("s") or "done")
+
+    return app
+
+
+class TestLease:
+    """Only one invocation advances a run."""
+
+    def test_a_message_that_meets_a_held_lease_comes_back(self, benches: list[Bench]) -> None:
+        """Never acknowledged, never traded for a flag; it is hidden for a growing while."""
+        bench = of(benches, one_step_app())
+        bench.put("go")
+        start = bench.receive()
+        bench.handle(start, dies=True)
+        run = bench.run()
+        key = head_key(run.run_id)
+        item = bench.stack.table.get(key)
+        assert item is not None
+        lease_ms = int((START + timedelta(seconds=122)).timestamp() * 1000)
+        bench.stack.table.put({**item, "st": "RUNNING", "lx": lease_ms})
+        bench.tell(Go(run_id=run.run_id, why="test"))
+        assert bench.step() is False
+        assert bench.stack.queue.receive(1) == []
+        bench.clock.move_to(START + timedelta(seconds=1))
+        assert bench.receive().receives == 2
+
+    def test_a_wake_received_too_often_is_sent_anew(self, benches: list[Bench]) -> None:
+        """So that no live wake reaches the dead-letter queue by bouncing."""
+        bench = of(benches, one_step_app())
+        bench.put("go")
+        bench.handle(bench.receive(), dies=True)
+        run = bench.run()
+        item = bench.stack.table.get(head_key(run.run_id))
+        assert item is not None
+        bench.stack.table.put({**item, "st": "RUNNING", "lx": int((START + timedelta(minutes=2)).timestamp() * 1000)})
+        body = message_text(Go(run_id=run.run_id, why="test"))
+        worn = Message(id="m", body=body, receipt="r", receives=RESEND_AT_RECEIVE, internal=True)
+        assert bench.handle(worn, dies=True) is True
+        bench.clock.move_to(START + timedelta(minutes=2))
+        fresh = [message for message in bench.stack.queue.receive(10) if message.body == body]
+        assert [message.receives for message in fresh] == [1]
+
+    def test_a_wake_for_a_run_that_is_gone_is_forgotten(self, benches: list[Bench]) -> None:
+        """Only a start message creates a run."""
+        bench = of(benches, one_step_app())
+        bench.tell(Go(run_id="nobody", why="test"))
+        assert bench.step() is True
+        assert bench.stack.table.items() == []
+
+    def test_a_wake_before_its_time_claims_nothing(self, benches: list[Bench]) -> None:
+        """It is sent again with the rest of the delay."""
+        bench = of(benches, one_step_app())
+        bench.tell(Go(run_id="r", why="timer", due_at=START + timedelta(seconds=90)))
+        assert bench.step() is True
+        assert bench.stack.requests["UpdateItem"] == 0
+        assert bench.stack.queue.next_at() == START + timedelta(seconds=90)
+
+
+class TestPoison:
+    """What cannot be handled is kept with a reason, and stops nobody else."""
+
+    @pytest.mark.parametrize(
+        "body", ["", "no json", "[]", '{"detail-type": "x", "detail": []}', "1" * 5000, "{" * 3000]
+    )
+    def test_what_is_no_event_goes_to_the_dead_letter_queue(self, benches: list[Bench], body: str) -> None:
+        """With its body and the reason."""
+        bench = of(benches, one_step_app())
+        bench.stack.queue.deliver(body or " ", internal=False)
+        assert bench.step() is True
+        ((message, reason),) = bench.stack.queue.dead
+        assert message.body == (body or " ")
+        assert reason
+
+    def test_an_event_cannot_pass_for_a_message_of_the_engine(self, benches: list[Bench]) -> None:
+        """Its data may say what it likes."""
+        bench = of(benches, one_step_app())
+        bench.put("go", message_text(Cancel(run_id="r", reason="spoofed")))
+        assert bench.step() is True
+        assert bench.run().status == "COMPLETED"
+
+    def test_a_run_that_kills_its_sandbox_is_parked_and_resumes(self, benches: list[Bench]) -> None:
+        """Five claims without a record; its state is kept, and `resume` goes on."""
+        bench = of(benches, one_step_app())
+        bench.put("go")
+        start = bench.receive()
+        for _ in range(5):  # as a killed sandbox leaves it: claimed, and nothing else
+            claim(bench, "go")
+            bench.clock.move_to(bench.clock.now() + timedelta(minutes=3))
+        assert bench.handle(start) is True
+        assert bench.run().status == "PARKED"
+        error = bench.run().error
+        assert error is not None
+        assert "crash loop" in error["message"]
+        bench.tell(Resume(run_id=bench.run().run_id))
+        assert bench.step() is True
+        assert bench.run().status == "COMPLETED"
+
+    def test_a_function_that_is_gone_parks_its_runs(self, benches: list[Bench]) -> None:
+        """A deploy that brings it back, and `resume`, finish them."""
+        app = App("a")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> str:
+            await ctx.step.sleep("z", "1m")
+            return "done"
+
+        bench = of(benches, app)
+        bench.put("go")
+        bench.step()
+        bench.app = App("a")
+        bench.clock.move_to(START + timedelta(minutes=1))
+        bench.step()
+        assert bench.run().status == "PARKED"
+        bench.app = app
+        bench.tell(Resume(run_id=bench.run().run_id))
+        bench.step()
+        assert bench.run().output == "done"
+
+
+def claim(bench: Bench, name: str) -> None:
+    """Claims the run of the function `f` as an invocation does that is then killed."""
+    from stepbridge.core.records import EventRecord, Head, Status
+    from stepbridge.engine.store import Store
+
+    envelope = bench.world.bus
+    assert envelope is not None
+    event_id = next(iter(bench.world.bus.log))[1]
+    assert event_id.name == name
+    start = bench.clock.now()
+    run = run_id("a", "f", name, "fb378474-af59-53be-c611-fcb2602c5b61")
+    head = Head(
+        run_id=run,
+        function_id="f",
+        status=Status.RUNNING,
+        event=EventRecord(name=name, id="x", ts=0, source="test", data="{}"),
+        created_at=start,
+    )
+    Store(bench.stack.table).claim(run, birth=head, holder=str(start), deadline=start + timedelta(minutes=2), now=start)
+
+
+class TestHandOver:
+    """Before the invocation's deadline the run goes on in the next one, each step once."""
+
+    def test_an_async_run_hands_over(self, benches: list[Bench]) -> None:
+        """What is recorded stands; a step that was cut off runs again."""
+        app = App("a")
+        effects: list[str] = []
+
+        async def quick() -> None:
+            effects.append("quick")
+
+        async def long() -> None:
+            effects.append("long")
+            await asyncio.sleep(0 if effects.count("long") > 1 else 30)
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> str:
+            await asyncio.gather(ctx.step.run("quick", quick), ctx.step.run("long", long))
+            return "done"
+
+        bench = of(benches, app)
+        bench.put("go")
+        assert bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() - 4.2 + 4.3) is True
+        assert bench.run().status == "SLEEPING"
+        assert bench.step() is True
+        assert bench.run().status == "COMPLETED"
+        assert effects.count("quick") == 1
+        assert effects.count("long") == 2
+
+    def test_a_sync_run_hands_over_between_steps(self, benches: list[Bench]) -> None:
+        """No step begins without time for it."""
+        app = App("a")
+        effects: list[int] = []
+
+        @app.function("f", trigger=event("go"))
+        def handler(ctx: ContextSync) -> int:
+            for number in range(3):
+                ctx.step.run(f"s{number}", effects.append, number)
+            return len(effects)
+
+        bench = of(benches, app)
+        bench.put("go")
+        assert bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() - 1) is True
+        assert effects == []
+        assert bench.step() is True
+        assert bench.run().output == 3
+
+
+class TestEnding:
+    """Terminal states absorb everything."""
+
+    def test_a_cancel_before_the_start_holds(self, benches: list[Bench]) -> None:
+        """Run ids are known before the run is; it then never runs."""
+        bench = of(benches, one_step_app())
+        bench.put("go")
+        start = bench.receive()
+        identity = run_id("a", "f", "go", "fb378474-af59-53be-c611-fcb2602c5b61")
+        bench.tell(Cancel(run_id=identity, reason="too early"))
+        assert bench.step() is True
+        assert bench.handle(start) is True
+        view = Reader(bench.stack.ports).run(identity)
+        assert view is not None
+        assert view.status == "CANCELLED"
+        assert len(view.steps) == 0
+
+    def test_a_redelivered_end_tells_the_parent_again(self, benches: list[Bench]) -> None:
+        """The child ended and its invocation died before the parent heard of it."""
+        app = App("a")
+
+        @app.function("child", trigger=invoke_only())
+        async def child(ctx: Context) -> int:
+            return 7
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> int:
+            return await ctx.step.invoke("c", function=child)
+
+        bench = of(benches, app)
+        bench.put("go")
+        bench.step()
+        start_of_child = bench.receive()
+        bench.handle(start_of_child, dies=True)
+        bench.stack.queue.acknowledge([bench.receive()])  # the wake is lost with its sender
+        registers = [item for item in bench.stack.table.items() if str(item["sk"]).startswith("S#")]
+        for item in registers:
+            bench.stack.table.delete(head_key("x"))
+            bench.stack.table.delete(type(head_key("x"))(str(item["pk"]), str(item["sk"])))
+        bench.clock.move_to(START + timedelta(minutes=5))
+        while bench.stack.queue.next_at() is not None:
+            bench.clock.move_to(max(bench.clock.now(), bench.stack.queue.next_at() or START))
+            bench.step()
+        assert bench.run().output == 7
+
+    def test_a_tick_told_twice_starts_one_run(self, benches: list[Bench]) -> None:
+        """One run for each scheduled time."""
+        bench = of(benches, one_step_app())
+        for _ in range(2):
+            bench.tell(Tick(function_id="f", at=START))
+            bench.step()
+        heads = [item for item in bench.stack.table.items() if item["sk"] == "#"]
+        assert len(heads) == 1
+
+
+class TestSizes:
+    """The head stays under 1 KB, because every update is billed on all of it."""
+
+    def test_a_head_with_large_data_and_output_is_small(self, benches: list[Bench]) -> None:
+        """Both are kept beside it."""
+        app = App("a")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> dict[str, Any]:
+            await ctx.step.sleep("z", "1m")
+            return {"length": len(ctx.event.data["text"]), "text": ctx.event.data["text"]}
+
+        bench = of(benches, app)
+        bench.put(
+            "go",
+            '{"text": "' + "".join(chr(33 + n * n % 60) for n in range(3000)).replace("\\", "").replace('"', "") + '"}',
+        )
+        bench.step()
+        bench.clock.move_to(START + timedelta(minutes=1))
+        bench.step()
+        view = bench.run()
+        assert view.output["length"] == len(view.output["text"])
+        item = bench.stack.table.get(head_key(view.run_id))
+        assert item is not None
+        assert item_bytes(item) < 1024
