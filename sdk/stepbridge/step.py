@@ -191,9 +191,13 @@ class _Steps:
         )
 
     def _invoke(
-        self, step_id: str, function: Function[Any] | str, data: object, timeout: Duration | None
+        self, step_id: str, function: Function[Any] | str, data: object, timeout: Duration | None, app: str | None
     ) -> steps.InvokeStep:
         _check_id(step_id)
+        if app is not None and timeout is None:
+            raise ConfigError(
+                f"invoke {step_id!r}: app={app!r} needs a timeout. Mend: timeout='1h'; nobody else notices."
+            )
         hint = codec.PLAIN
         if isinstance(function, Function):
             hint = function.hint
@@ -208,6 +212,7 @@ class _Steps:
             if timeout is None
             else parse_duration(timeout, what=f"timeout of invoke {step_id!r}", maximum=RUN_MAX),
             hint=hint,
+            app=app,
         )
 
     def _send(self, step_id: str, events: object) -> steps.SendStep:
@@ -321,10 +326,17 @@ class Step(_Steps):
         function: Function[T],
         data: Mapping[str, Any] | None = ...,
         timeout: Duration | None = ...,
+        app: str | None = ...,
     ) -> Coroutine[Any, Any, T]: ...
     @overload
     def invoke(
-        self, step_id: str, *, function: str, data: Mapping[str, Any] | None = ..., timeout: Duration | None = ...
+        self,
+        step_id: str,
+        *,
+        function: str,
+        data: Mapping[str, Any] | None = ...,
+        timeout: Duration | None = ...,
+        app: str | None = ...,
     ) -> Coroutine[Any, Any, Any]: ...
     def invoke(
         self,
@@ -333,14 +345,22 @@ class Step(_Steps):
         function: Function[Any] | str,
         data: Mapping[str, Any] | None = None,
         timeout: Duration | None = None,
+        app: str | None = None,
     ) -> Coroutine[Any, Any, Any]:
-        """Runs another function of this app in a run of its own and goes on with its output.
+        """Runs another function in a run of its own and goes on with its output.
+
+        Args:
+            step_id: Names the step.
+            function: A `Function`, or the id of one.
+            data: The data of the child's trigger.
+            timeout: How long to wait for its end; as long as a run may last where it is left out.
+            app: Another app on the bus, by its id; then `timeout` is required.
 
         Raises:
             StepError: The child failed (with the child's error), was cancelled, does not exist, or did
                 not end within `timeout`: then it is named `InvokeTimeoutError` and the child is cancelled.
         """
-        return self._runner.call(self._invoke(step_id, function, data, timeout))  # type: ignore[no-any-return]
+        return self._runner.call(self._invoke(step_id, function, data, timeout, app))  # type: ignore[no-any-return]
 
     def send_event(self, step_id: str, events: Sendable | Sequence[Sendable]) -> Coroutine[Any, Any, list[str]]:
         """Puts events on the bus and returns their ids in order; repeated, it sends the same ids."""
@@ -495,10 +515,17 @@ class StepSync(_Steps):
         function: Function[T],
         data: Mapping[str, Any] | None = ...,
         timeout: Duration | None = ...,
+        app: str | None = ...,
     ) -> T: ...
     @overload
     def invoke(
-        self, step_id: str, *, function: str, data: Mapping[str, Any] | None = ..., timeout: Duration | None = ...
+        self,
+        step_id: str,
+        *,
+        function: str,
+        data: Mapping[str, Any] | None = ...,
+        timeout: Duration | None = ...,
+        app: str | None = ...,
     ) -> Any: ...
     def invoke(
         self,
@@ -507,9 +534,10 @@ class StepSync(_Steps):
         function: Function[Any] | str,
         data: Mapping[str, Any] | None = None,
         timeout: Duration | None = None,
+        app: str | None = None,
     ) -> Any:
         """Runs another function of this app in a run of its own and goes on with its output."""
-        return self._runner.call(self._invoke(step_id, function, data, timeout))
+        return self._runner.call(self._invoke(step_id, function, data, timeout, app))
 
     def send_event(self, step_id: str, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Puts events on the bus and returns their ids in order."""

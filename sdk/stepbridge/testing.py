@@ -2,70 +2,41 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from stepbridge.app import App
 from stepbridge.core.durations import parse_duration
-from stepbridge.core.envelope import META
 from stepbridge.core.ids import digest
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK, head_of
 from stepbridge.core.limits import INVOCATION
-from stepbridge.core.records import Head
 from stepbridge.core.steps import Draft
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.calls import Stub
 from stepbridge.engine.engine import Engine
 from stepbridge.engine.publish import entries_of
 from stepbridge.engine.reader import Reader
-from stepbridge.engine.rule import wants
-from stepbridge.engine.store import Store
 from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError
 from stepbridge.events import Event, drafts_of
+from stepbridge.local.simulated import MotoSite, Site, beside_any_loop, event_of, heads_of, moto_world, site_of
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.dice import Dice
 from stepbridge.memory.requests import Requests
-from stepbridge.memory.world import Stack, World
-from stepbridge.ports import Entry, Message, Ports
+from stepbridge.memory.world import World
+from stepbridge.ports import Message
 from stepbridge.views import RunView, Steps, StepView
 
 if TYPE_CHECKING:
-    from stepbridge.local.moto import MotoStack, MotoWorld
+    from stepbridge.local.moto import MotoWorld
 
 __all__ = ["RunView", "Simulation", "StepView", "Steps"]
 
-T = TypeVar("T")
 _START = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-@dataclass(slots=True)
-class _Site:
-    """One app and its resources."""
-
-    app: App
-    stack: Stack
-    ports: Ports
-    store: Store
-    """What a warm process keeps: which signatures it has put."""
-    reader: Reader
-
-
-@dataclass(slots=True)
-class _MotoSite:
-    """As `_Site`; its stack has a handler, which keeps what a warm process keeps."""
-
-    stack: MotoStack
-    reader: Reader
 
 
 class Simulation:
@@ -96,40 +67,37 @@ class Simulation:
         self._stubs: dict[tuple[str | None, str], Stub] = {}
         self._sent = 0
         self._invocations = 0
+        self._undo = ExitStack()
         match backend:
             case "memory":
                 self._world = world = World(clock=self._clock, dice=self._dice)
-                self._sites = [self._site(world, app) for app in apps]
+                self._sites = [site_of(world, app) for app in apps]
+                self._workers = Workers(blocking=False)
+                self._loop = RunLoop()
             case "moto":
-                self._world = _moto_world(self._clock, self._dice)
+                self._world = moto_world(self._clock, self._dice)
             case _:
                 message = f"backend={backend!r}. Mend: 'memory' or 'moto'."
                 raise ConfigError(message)
-        self._workers = Workers(blocking=False)
-        self._loop = RunLoop()
-
-    def _site(self, world: World, app: App) -> _Site:
-        stack = world.stack(app.id, lambda entry: wants(app, entry.name))
-        unseen = Requests()
-        readable = replace(stack.ports, table=stack.table.counted_by(unseen), blobs=stack.blobs.counted_by(unseen))
-        return _Site(app, stack, stack.ports, Store(stack.ports.table), Reader(readable))
 
     def __enter__(self) -> Self:
         """Itself; moto runs from here."""
         if not isinstance(self._world, World):
-            self._world.__enter__()
-            stacks = [self._world.stack(app, self._stub_of) for app in self._apps]
-            self._sites = [_MotoSite(stack, Reader(stack.readable)) for stack in stacks]
+            with ExitStack() as undo:
+                world = undo.enter_context(self._world)
+                stacks = [world.stack(app, self._stub_of) for app in self._apps]
+                self._sites = [MotoSite(stack, Reader(stack.readable)) for stack in stacks]
+                self._undo = undo.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends threads, loop and moto; what has been read stays good."""
-        self._workers.close()
-        self._loop.close()
-        if not isinstance(self._world, World):
-            self._world.__exit__(kind, error, trace)
+        if isinstance(self._world, World):
+            self._workers.close()
+            self._loop.close()
+        self._undo.close()
 
     # -- events and time ---------------------------------------------------------------------------
     @property
@@ -163,7 +131,7 @@ class Simulation:
         ts_ms = to_ms(ts) if isinstance(ts, datetime) else ts or draft.ts or to_ms(self.now)
         stamped = Draft(name=draft.name, data=draft.data, id=event_id, ts=ts_ms, source=draft.source or "test")
         self._world.bus.put(entries_of([stamped], [event_id], ts_ms, "test"))
-        self._run(self._deliver)
+        beside_any_loop(self._deliver)
         return event_id
 
     def advance(self, duration: str | float | timedelta) -> None:
@@ -173,18 +141,18 @@ class Simulation:
     def advance_to(self, instant: datetime) -> None:
         """Time passes up to an aware datetime."""
         target = instant.astimezone(UTC)
-        self._run(self._deliver)
+        beside_any_loop(self._deliver)
         while (at := self._world.next_at()) is not None and at <= target:
             self._clock.move_to(max(at, self.now))
-            self._run(self._deliver)
+            beside_any_loop(self._deliver)
         self._clock.move_to(max(target, self.now))
 
     def run_until_idle(self) -> None:
         """Jumps from timer to timer until nothing is pending."""
-        self._run(self._deliver)
+        beside_any_loop(self._deliver)
         while (at := self._world.next_at()) is not None:
             self._clock.move_to(max(at, self.now))
-            self._run(self._deliver)
+            beside_any_loop(self._deliver)
 
     def stub(self, step_id: str, value_or_exception: object, function_id: str | None = None) -> None:
         """From now on the step comes to this value, or raises this exception, instead of being carried out.
@@ -204,49 +172,24 @@ class Simulation:
             for site in self._sites:
                 moved |= self._deliver_one(site)
 
-    def _deliver_one(self, site: _Site | _MotoSite) -> bool:
+    def _deliver_one(self, site: Site | MotoSite) -> bool:
         messages = site.stack.queue.receive(1)
         if not messages:
             return False
         self._invocations += 1
         site.stack.requests.count("Invoke")
-        if isinstance(site, _MotoSite):
+        if isinstance(site, MotoSite):
             site.stack.invoke(messages, f"i{self._invocations}")
         else:
             self._loop.run_until_complete(self._invoke(site, messages))
         return True
 
-    async def _invoke(self, site: _Site, messages: list[Message]) -> None:
+    async def _invoke(self, site: Site, messages: list[Message]) -> None:
         """One invocation: an engine of its own, so that nothing survives but what was recorded."""
         engine = Engine(site.app, site.ports, self._workers, site.store, self._stub_of)
         invocation = Invocation(id=f"i{self._invocations}", deadline=self.now + INVOCATION)
         bounced = await engine.handle_all(messages, invocation=invocation)
         site.stack.queue.acknowledge([message for message in messages if message not in bounced])
-
-    def _run(self, work: Callable[[], T]) -> T:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return work()
-        return self._run_beside(work)
-
-    def _run_beside(self, work: Callable[[], T]) -> T:
-        """In a thread, because the caller's own loop is running."""
-        results: list[T] = []
-        errors: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                results.append(work())
-            except BaseException as error:  # noqa: BLE001 - raised again in the caller
-                errors.append(error)
-
-        thread = threading.Thread(target=run, name="stepbridge-simulation")
-        thread.start()
-        thread.join()
-        if errors:
-            raise errors[0]
-        return results[0]
 
     # -- what came of it ---------------------------------------------------------------------------
     def run(self, function_id: str | None = None, run_id: str | None = None) -> RunView:
@@ -266,7 +209,7 @@ class Simulation:
         """All runs, or all of a function, oldest first."""
         views: list[tuple[datetime, int, RunView]] = []
         for site in self._sites:
-            for index, head in enumerate(_heads(site.stack)):
+            for index, head in enumerate(heads_of(site.stack)):
                 if function_id in {None, head.function_id} and head.function_id:
                     views.append((head.created_at, index, site.reader.view(head)))
         return [view for _, _, view in sorted(views, key=lambda row: row[:2])]
@@ -274,7 +217,7 @@ class Simulation:
     @property
     def events(self) -> list[Event[Any]]:
         """All that was put on the bus, in order, system events included."""
-        return [_event(entry, at) for at, entry in self._world.bus.log]
+        return [event_of(entry, at) for at, entry in self._world.bus.log]
 
     @property
     def requests(self) -> Requests:
@@ -283,24 +226,3 @@ class Simulation:
         for site in self._sites:
             total.merge(site.stack.requests)
         return total
-
-
-def _moto_world(clock: VirtualClock, dice: Dice | None) -> MotoWorld:
-    if find_spec("moto") is None:
-        message = "backend='moto' needs moto. Mend: pip install 'stepbridge[dev]'."
-        raise ConfigError(message)
-    from stepbridge.local.moto import MotoWorld
-
-    return MotoWorld(clock=clock, dice=dice)
-
-
-def _heads(stack: Stack | MotoStack) -> list[Head]:
-    return [head_of(item) for item in stack.table.items() if item["sk"] == HEAD_SK]
-
-
-def _event(entry: Entry, at: datetime) -> Event[Any]:
-    data = json.loads(entry.detail)
-    meta = data.pop(META, {})
-    return Event[Any].model_construct(
-        name=entry.name, data=data, id=meta.get("id", ""), ts=meta.get("ts", to_ms(at)), source=entry.source
-    )

@@ -6,7 +6,7 @@ moto stores schedules and never fires them; `wait` does, as Scheduler's template
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,6 +19,7 @@ from stepbridge.aws.clients import Clients
 from stepbridge.aws.queue import message_of
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.wiring import ports
+from stepbridge.local.moto_queue import lambda_record
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.ports import Message
 
@@ -87,7 +88,7 @@ class MotoBackend:
             MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
         )
-        return [message_of(lambda_record(one)) for one in answer.get("Messages", [])]
+        return [message_of(lambda_record(one, self.settings.queue_arn)) for one in answer.get("Messages", [])]
 
     def acknowledge(self, messages: list[Message]) -> None:
         """As the protocol says."""
@@ -100,9 +101,10 @@ class MotoBackend:
             QueueUrl=self.settings.dlq_url,
             MaxNumberOfMessages=10,
             VisibilityTimeout=0,
+            MessageSystemAttributeNames=["All"],
             MessageAttributeNames=["All"],
         )
-        return [lambda_record(one) for one in answer.get("Messages", [])]
+        return [lambda_record(one, self.settings.queue_arn) for one in answer.get("Messages", [])]
 
     def dead(self) -> list[str]:
         """As the protocol says."""
@@ -158,20 +160,6 @@ class MotoBackend:
             Bucket=self.settings.blobs_bucket,
             CreateBucketConfiguration={"LocationConstraint": REGION},
         )
-
-
-def lambda_record(message: Mapping[str, Any]) -> dict[str, Any]:
-    """A received message as Lambda's event source mapping spells it."""
-    return {
-        "messageId": message["MessageId"],
-        "receiptHandle": message["ReceiptHandle"],
-        "body": message["Body"],
-        "attributes": dict(message.get("Attributes", {})),
-        "messageAttributes": {
-            name: {"stringValue": one["StringValue"], "dataType": one["DataType"]}
-            for name, one in message.get("MessageAttributes", {}).items()
-        },
-    }
 
 
 @contextmanager

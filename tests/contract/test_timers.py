@@ -10,16 +10,18 @@ from tests.contract.backend import Backend
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
+BODY = '{"stepbridge": 1, "k": "go \u2713"}'
+"""The engine's own, as all that it hands to timers: Scheduler sets no attribute, so the key tells."""
 
 
 def test_a_schedule_sends_its_message_within_the_minute(backend: Backend, ports: Ports) -> None:
     """Not before its time, and not later than the grain; the message is the engine's own."""
-    ports.timers.create("run-1", ports.clock.now() + HOUR, '{"k": "go \u2713"}')
+    ports.timers.create("run-1", ports.clock.now() + HOUR, BODY)
     backend.wait(HOUR - 2 * SECOND)
     assert backend.receive() == []
     backend.wait(SCHEDULE_GRAIN + 2 * SECOND)
     (message,) = backend.receive()
-    assert (message.body, message.internal) == ('{"k": "go \u2713"}', True)
+    assert (message.body, message.internal) == (BODY, True)
 
 
 def test_a_schedule_that_fired_is_gone(backend: Backend, ports: Ports) -> None:

@@ -204,8 +204,8 @@ def armed_text(armed: tuple[Armed, ...]) -> str:
         match one:
             case ArmedWait(places=places):
                 rows.append(["w", one.step_id, one.occurrence, deadline, *places])
-            case ArmedChild(run_id=run_id):
-                rows.append(["c", one.step_id, one.occurrence, deadline, run_id])
+            case ArmedChild(run_id=run_id, app=app):
+                rows.append(["c", one.step_id, one.occurrence, deadline, run_id, *([app] if app else [])])
             case ArmedMap(count=count):
                 rows.append(["m", one.step_id, one.occurrence, None, count])
     return dump(rows)
@@ -225,7 +225,14 @@ def armed_of(text: str) -> tuple[Armed, ...]:
             armed.append(ArmedMap(step_key=key, step_id=step_id, occurrence=occurrence, count=rest[0]))
         else:
             armed.append(
-                ArmedChild(step_key=key, step_id=step_id, occurrence=occurrence, run_id=rest[0], deadline=deadline)
+                ArmedChild(
+                    step_key=key,
+                    step_id=step_id,
+                    occurrence=occurrence,
+                    run_id=rest[0],
+                    deadline=deadline,
+                    app="".join(rest[1:]),
+                )
             )
     return tuple(armed)
 
@@ -256,20 +263,22 @@ def head_birth(head: Head) -> Item:
 def parent_row(parent: Parent) -> list[Any]:
     """A parent as a row of JSON."""
     row: list[Any] = [parent.run_id, parent.step_key, parent.step_id, parent.occurrence]
-    if parent.item is not None:
-        row.append(item_row(parent.item))
+    if parent.item is not None or parent.app:
+        row += [None if parent.item is None else item_row(parent.item), parent.app]
     return row
 
 
 def parent_of(row: list[Any]) -> Parent:
     """The parent that such a row names."""
-    run_id, step_key, step_id, occurrence, *item = row
+    run_id, step_key, step_id, occurrence, *more = row
+    item, app = more or (None, "")
     return Parent(
         run_id=run_id,
         step_key=step_key,
         step_id=step_id,
         occurrence=occurrence,
-        item=map_item_of(item[0]) if item else None,
+        item=None if item is None else map_item_of(item),
+        app=app,
     )
 
 

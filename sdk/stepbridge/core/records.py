@@ -142,6 +142,8 @@ class Parent:
     step_id: str
     occurrence: int = 0
     item: MapItem | None = None
+    app: str = ""
+    """The app that waits, where it is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +168,8 @@ class ArmedChild:
     run_id: str
     deadline: datetime | None
     """When the wait for it is given up; None: never."""
+    app: str = ""
+    """The app that runs it, where it is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,8 @@ class InvokeStep:
     """JSON text."""
     timeout: timedelta | None
     hint: object
+    app: str | None = None
+    """Another app on the bus."""
     kind: Kind = Kind.INVOKE
 
 

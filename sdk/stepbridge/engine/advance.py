@@ -22,7 +22,7 @@ from stepbridge.core.limits import (
     SEEN_INLINE,
     TIMEOUT_DELAY_MAX,
 )
-from stepbridge.core.messages import Cancel, Go, Resume, Start, message_text
+from stepbridge.core.messages import Go, Resume, Start, message_text
 from stepbridge.core.records import ArmedChild, Blob, Failure, Head, Status, Timer
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
@@ -145,6 +145,9 @@ class Advance:
             )
             return Parked(Failure(name="TooManyInvocationsError", message=message))
         function = self._app.functions.get(head.function_id)
+        if function is None and head.parent is not None and head.parent.app and head.epoch == 1:
+            message = f"app {self._app.id!r} has no function {head.function_id!r}"
+            return Failed(Failure(name="FunctionNotFoundError", message=message))
         if function is None:
             message = (
                 f"app {self._app.id!r} has no function {head.function_id!r} any more."
@@ -310,15 +313,13 @@ class Advance:
 
     def _cancel_late_children(self, session: Session) -> None:
         """Children whose invoke has timed out; before the head forgets them."""
-        cancels = [
-            Cancel(run_id=armed.run_id, reason="the step that invoked it has timed out")
-            for armed, register in session.newly_resolved()
-            if isinstance(armed, ArmedChild)
-            and register.failure is not None
-            and register.failure.name == INVOKE_TIMEOUT
-        ]
-        if cancels:
-            self._ports.queue.send([Outgoing(body=message_text(cancel)) for cancel in cancels])
+        for armed, register in session.newly_resolved():
+            if (
+                isinstance(armed, ArmedChild)
+                and register.failure is not None
+                and register.failure.name == INVOKE_TIMEOUT
+            ):
+                self._finish.cancel_child(armed, "the step that invoked it has timed out")
 
 
 def _birth(work: Start) -> Head:

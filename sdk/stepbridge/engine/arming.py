@@ -35,6 +35,7 @@ from stepbridge.core.steps import (
     WaitStep,
 )
 from stepbridge.core.triggers import Pattern
+from stepbridge.engine.across import Across, foreign_child_id
 from stepbridge.engine.calls import Call, Result, Stub, Stubs
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.mapping import INVOKED, Maps
@@ -253,6 +254,8 @@ class Arming:
     def _arm_invoke(self, call: Call, step: InvokeStep) -> Result | None:
         session = self._session
         now = session.now()
+        if step.app is not None and step.app != self._app.id:
+            return self._arm_foreign(call, step, step.app)
         if (missing := self._missing(step.function_id, step.step_id)) is not None:
             return self._recording.record(call, self._register(call, Mark.ERROR, now, failure=missing))
         child_id = ids.child_run_id(session.run_id, call.key)
@@ -270,18 +273,30 @@ class Arming:
             created_at=now,
         )
         self._ports.queue.send([Outgoing(body=message_text(start))])
-        deadline = None if step.timeout is None else now + step.timeout
-        session.add_armed(
+        self._await_child(call, step, child_id, "")
+        return None
+
+    def _arm_foreign(self, call: Call, step: InvokeStep, app_id: str) -> Result | None:
+        child_id = foreign_child_id(self._session.run_id, call.key, app_id)
+        parent = replace(self._parent(call), app=self._app.id)
+        Across(self._app.id, self._ports, self._store, self._payloads).request(
+            app_id, step.function_id, child_id, step.data, parent
+        )
+        self._await_child(call, step, child_id, app_id)
+        return None
+
+    def _await_child(self, call: Call, step: InvokeStep, child_id: str, app_id: str) -> None:
+        call.due_at = None if step.timeout is None else self._session.now() + step.timeout
+        self._session.add_armed(
             ArmedChild(
                 step_key=call.key,
                 step_id=step.step_id,
                 occurrence=call.occurrence,
                 run_id=child_id,
-                deadline=deadline,
+                deadline=call.due_at,
+                app=app_id,
             )
         )
-        call.due_at = deadline
-        return None
 
     def _missing(self, function_id: str, step_id: str) -> Failure | None:
         if function_id in self._app.functions:

@@ -25,6 +25,7 @@ from stepbridge.core.records import (
 )
 from stepbridge.core.steps import Draft
 from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine.across import Across
 from stepbridge.engine.answers import Acknowledge
 from stepbridge.engine.mapping import Maps
 from stepbridge.engine.outcome import Stopped
@@ -49,6 +50,7 @@ class Finish:
         self._app = app
         self._workers = workers
         self._maps = Maps(store, payloads, ports)
+        self._across = Across(app.id, ports, store, payloads)
         self._ports = ports
         self._store = store
         self._payloads = payloads
@@ -99,6 +101,9 @@ class Finish:
             started_at=head.created_at,
             ended_at=ended_at,
         )
+        if parent.app and parent.app != self._app.id:
+            self._across.reply(parent, head.run_id, output, register.failure)
+            return
         if parent.item is not None:
             self._maps.finished(parent, register, app_id=self._app.id)
             return
@@ -169,7 +174,7 @@ class Finish:
         armed = head.armed if not head.pages else (*self._store.past(head.run_id).armed, *head.armed)
         for child in armed:
             if isinstance(child, ArmedChild) and self._is_stopped(head):
-                self._send(Cancel(run_id=child.run_id, reason="its parent has ended"))
+                self.cancel_child(child, "its parent has ended")
         for timer in head.timers:
             if timer.scheduled and from_ms(timer.due_ms) > self._ports.clock.now():
                 self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))
@@ -177,6 +182,13 @@ class Finish:
             if isinstance(wait, ArmedWait):
                 for place in wait.places:
                     self._store.delete_wait(place, head.run_id, wait.step_key)
+
+    def cancel_child(self, child: ArmedChild, reason: str) -> None:
+        """Asks for the end of a run that nobody waits for any more, in whichever app it is."""
+        if child.app:
+            self._across.cancel(child.app, child.run_id, reason)
+        else:
+            self._send(Cancel(run_id=child.run_id, reason=reason))
 
     def _is_stopped(self, head: Head) -> bool:
         """Cancelled, or out of time: nobody waits for its children any more."""

@@ -21,9 +21,10 @@ from stepbridge.core.expression import MISSING, canonical, value_at
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.limits import QUEUE_DELAY_MAX, SCHEDULE_GRAIN
 from stepbridge.core.matching import is_wanted, lookback_signature, place_of_event
-from stepbridge.core.messages import Go, Start, Tick, message_text
+from stepbridge.core.messages import Cancel, Go, Start, Tick, message_text
 from stepbridge.core.records import EventRecord, Head, Mark, Register, Role, Status, Wait
 from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine.across import Across, names_for
 from stepbridge.engine.advance import Advance
 from stepbridge.engine.answers import Acknowledge, Answer, Invocation
 from stepbridge.engine.finish import Finish
@@ -65,6 +66,8 @@ class Ingest:
         self._advance = advance
         self._workers = workers
         self._finish = finish
+        self._across = Across(app.id, ports, store, payloads)
+        self._own_names = names_for(app.id)
 
     async def tick(self, tick: Tick, invocation: Invocation) -> Answer:
         """A function's scheduled time: one run, however often it is told."""
@@ -85,6 +88,8 @@ class Ingest:
 
     async def ingest(self, incoming: Incoming, invocation: Invocation) -> Answer:
         """Takes one event in."""
+        if incoming.row["name"] in self._own_names:
+            return await self._ingest_own(incoming, invocation)
         moves = await self._workers.io(partial(self._prepare, incoming))
         if not moves:
             return Acknowledge()
@@ -93,6 +98,21 @@ class Ingest:
         if isinstance(answer, Acknowledge):
             await self._workers.io(partial(self._delete, last.waits))
         return answer
+
+    async def _ingest_own(self, incoming: Incoming, invocation: Invocation) -> Answer:
+        """An event between apps that is for this one."""
+        try:
+            work = await self._workers.io(partial(self._across.work_of, incoming.row))
+        except (KeyError, TypeError, ValueError) as error:
+            _LOG.warning("event %s %s is malformed: %r", incoming.row["name"], incoming.row["id"], error)
+            return Acknowledge()
+        match work:
+            case Start() | Go():
+                return await self._advance.advance(work, invocation)
+            case Cancel():
+                return await self._workers.io(partial(self._finish.cancel, work.run_id, work.reason))
+            case _:
+                return Acknowledge()
 
     def _prepare(self, incoming: Incoming) -> Sequence[_Move]:
         """All that the event moves; everything but the last has been sent when this returns."""

@@ -1,0 +1,106 @@
+"""Invoking across apps, over the bus: a request, a reply, and a cancellation where nobody waits any more.
+
+Each is an event of a reserved name that ends in the id of the app that it is for; that app's rule lets it
+through. All are idempotent: run ids and registers are the same however often an event is told.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from stepbridge.core import ids
+from stepbridge.core.codec import dump
+from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.items import parent_of, parent_row
+from stepbridge.core.messages import Cancel, Go, Start, Work
+from stepbridge.core.records import EventRecord, Failure, Kind, Mark, Parent, Register
+from stepbridge.core.steps import Draft
+from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.publish import entries_of
+from stepbridge.engine.store import Store
+from stepbridge.ports import Ports
+
+REQUEST: Final = "stepbridge/invoke."
+REPLY: Final = "stepbridge/reply."
+CANCEL: Final = "stepbridge/cancel."
+
+
+def names_for(app_id: str) -> tuple[str, ...]:
+    """The events that an app's rule lets through for it alone."""
+    return REQUEST + app_id, REPLY + app_id, CANCEL + app_id
+
+
+class Across:
+    """One app's side of invocations across apps."""
+
+    def __init__(self, app_id: str, ports: Ports, store: Store, payloads: Payloads) -> None:
+        self._app_id = app_id
+        self._ports = ports
+        self._store = store
+        self._payloads = payloads
+
+    # -- out ---------------------------------------------------------------------------------------
+    def request(self, app_id: str, function_id: str, child_id: str, data: str, parent: Parent) -> None:
+        """Asks another app for a run of its function."""
+        row = dump({"run_id": child_id, "function_id": function_id, "parent": parent_row(parent), "data": data})
+        self._put(REQUEST + app_id, row, f"{child_id}-request")
+
+    def reply(self, parent: Parent, child_id: str, output: str | None, failure: Failure | None) -> None:
+        """Tells the app that waits how the run has ended."""
+        error = None if failure is None else [failure.name, failure.message, failure.stack]
+        row = dump({"parent": parent_row(parent), "output": output, "error": error})
+        self._put(REPLY + parent.app, row, f"{child_id}-reply")
+
+    def cancel(self, app_id: str, run_id: str, reason: str) -> None:
+        """Asks another app to end its run."""
+        self._put(CANCEL + app_id, dump({"run_id": run_id, "reason": reason}), f"{run_id}-cancel")
+
+    def _put(self, name: str, data: str, event_id: str) -> None:
+        draft = Draft(name=name, data=data)
+        self._ports.bus.put(entries_of([draft], [event_id], to_ms(self._ports.clock.now()), self._app_id))
+
+    # -- in ----------------------------------------------------------------------------------------
+    def work_of(self, row: dict[str, Any]) -> Work | None:
+        """The work that such an event asks this app for; None: it is none of them."""
+        data = row["data"]
+        if row["name"] == REQUEST + self._app_id:
+            event = EventRecord(
+                name="stepbridge/function.invoked",
+                id=data["run_id"],
+                ts=row["ts"],
+                source=row["source"],
+                data=self._payloads.keep(data["data"], data["run_id"]),
+            )
+            return Start(
+                run_id=data["run_id"],
+                function_id=data["function_id"],
+                event=event,
+                parent=parent_of(data["parent"]),
+                created_at=from_ms(row["ts"]),
+            )
+        if row["name"] == REPLY + self._app_id:
+            return self._resolve(parent_of(data["parent"]), data["output"], data["error"], row["ts"])
+        if row["name"] == CANCEL + self._app_id:
+            return Cancel(run_id=data["run_id"], reason=data["reason"])
+        return None
+
+    def _resolve(self, parent: Parent, output: str | None, error: list[str] | None, ts_ms: int) -> Work:
+        failure = None if error is None else Failure(name=error[0], message=error[1], stack=error[2])
+        register = Register(
+            key=parent.step_key,
+            step_id=parent.step_id,
+            occurrence=parent.occurrence,
+            kind=Kind.INVOKE,
+            mark=Mark.OK if failure is None else Mark.ERROR,
+            value=self._payloads.keep(output or "null", parent.run_id) if failure is None else None,
+            failure=failure,
+            started_at=from_ms(ts_ms),
+            ended_at=self._ports.clock.now(),
+        )
+        self._store.put_register(parent.run_id, register)
+        return Go(run_id=parent.run_id, why="reply")
+
+
+def foreign_child_id(parent_run_id: str, step_key: str, app_id: str) -> str:
+    """The run that another app is asked for."""
+    return ids.child_run_id(parent_run_id, f"{step_key}@{app_id}")
