@@ -66,6 +66,14 @@ class Steps(Mapping[str | tuple[str, int], StepView]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some runs of a list. `cursor` is where the next page begins; None: this is the last."""
+
+    runs: list[RunView]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
     """One run.
 

@@ -61,6 +61,11 @@ def head_key(run_id: str) -> Key:
     return Key(run_pk(run_id), HEAD_SK)
 
 
+def index_partition(function_id: str, day: datetime) -> str:
+    """Where the run list keeps a function's runs of a day (UTC)."""
+    return f"L#{function_id}#{day:%Y-%m-%d}"
+
+
 def register_key(run_id: str, step_key: str) -> Key:
     """Where a step's register stands."""
     return Key(run_pk(run_id), REGISTER_PREFIX + step_key)

@@ -66,6 +66,9 @@ EVENTS_PER_CALL: Final = 10
 MESSAGES_PER_CALL: Final = 10
 """Entries of one SendMessageBatch call. Source: SQS API, 2026-11."""
 
+SCAN_SHARDS: Final = 16
+"""Partitions of the waits for an event name that have no equality term; each event reads all of them."""
+
 # -- fan-out ---------------------------------------------------------------------------------------
 MAP_SHARD: Final = 100
 """Items that one partition joins: its join item stays under 1 KB, and no key takes 1,000 writes a second."""

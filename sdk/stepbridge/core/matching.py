@@ -3,6 +3,9 @@
 A wait's equality terms become a *signature* (the paths compared) and a *place* (a hash of event name,
 signature and values). An event is looked up once per signature of its name. The index may find too much,
 never too little: what it finds is held against the whole expression.
+
+Waits without an equality term stand at the shards of one place, spread by run, so that no partition takes
+all their writes; an event is looked up at each shard.
 """
 
 from __future__ import annotations
@@ -13,7 +16,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stepbridge.core.expression import MISSING, canonical, compile_expression, prune, value_at
-from stepbridge.core.ids import digest
+from stepbridge.core.ids import digest, fraction
+from stepbridge.core.limits import SCAN_SHARDS
 from stepbridge.errors import ConfigError, StepError
 
 SCAN = "[]"
@@ -39,9 +43,10 @@ def want_event(
     match: str | Mapping[str, object] | None,
     if_exp: str | None,
     trigger: Mapping[str, Any],
+    run_id: str,
     step_id: str,
 ) -> Want:
-    """The want of `wait_for_event`, or of a `Cancel`, given the run's trigger.
+    """The want of `wait_for_event`, or of a `Cancel`, given the run and its trigger.
 
     Raises:
         ConfigError: `match` and `if_exp` both given, or one of them is malformed.
@@ -55,7 +60,7 @@ def want_event(
         arms = expression.arms(trigger)
         kept = json.dumps(prune(trigger, expression.event_paths), separators=(",", ":"))
         pairs = [(SCAN, ())] if arms is None else [(_signature(arm.paths), arm.values) for arm in arms]
-        return _want(event_name, pairs, expression=if_exp, event=kept)
+        return _want(event_name, run_id, pairs, expression=if_exp, event=kept)
     terms: dict[str, object] = {}
     if isinstance(match, str):
         value = value_at(trigger, match)
@@ -66,9 +71,7 @@ def want_event(
     elif match is not None:
         terms = dict(match)
     paths = sorted(terms)
-    return _want(event_name, [(_signature(paths), tuple(terms[path] for path in paths))])
-
-    return prune(trigger, paths)
+    return _want(event_name, run_id, [(_signature(paths), tuple(terms[path] for path in paths))])
 
 
 def _signature(paths: Iterable[str]) -> str:
@@ -76,12 +79,21 @@ def _signature(paths: Iterable[str]) -> str:
 
 
 def _want(
-    event_name: str, pairs: Sequence[tuple[str, tuple[object, ...]]], *, expression: str = "", event: str = ""
+    event_name: str,
+    run_id: str,
+    pairs: Sequence[tuple[str, tuple[object, ...]]],
+    *,
+    expression: str = "",
+    event: str = "",
 ) -> Want:
+    shard = int(fraction("shard", run_id) * SCAN_SHARDS)
     return Want(
         event_name=event_name,
         signatures=tuple(signature for signature, _ in pairs),
-        places=tuple(place_of(event_name, signature, values) for signature, values in pairs),
+        places=tuple(
+            _sharded(place_of(event_name, signature, values), signature)[shard if signature == SCAN else 0]
+            for signature, values in pairs
+        ),
         expression=expression,
         event=event,
     )
@@ -92,15 +104,24 @@ def place_of(event_name: str, signature: str, values: tuple[object, ...]) -> str
     return digest("wait", event_name, signature, *(canonical(value) for value in values))
 
 
+def _sharded(place: str, signature: str) -> tuple[str, ...]:
+    return tuple(f"{place}.{shard}" for shard in range(SCAN_SHARDS)) if signature == SCAN else (place,)
+
+
+def places_of_event(event: Mapping[str, Any], signature: str) -> tuple[str, ...]:
+    """The partitions where waits of this signature stand that the event may match: one, or all shards."""
+    return _sharded(place_of_event(event, signature), signature)
+
+
 def place_of_event(event: Mapping[str, Any], signature: str) -> str:
-    """The partition where waits of this signature stand that the event may match."""
+    """The place of this signature that the event belongs to; looking back, it has no shards."""
     found = (value_at(event, path) for path in json.loads(signature))
     return place_of(str(event["name"]), signature, tuple(None if v is MISSING else v for v in found))
 
 
 def lookback_place(want: Want, place: str) -> str:
     """Where events are kept that a wait at `place` may look back for."""
-    return place_of(want.event_name, SCAN, ()) if want.expression else place
+    return place_of(want.event_name, SCAN, ()) if want.expression else place.partition(".")[0]
 
 
 def lookback_signature(match: str | Mapping[str, object] | None, if_exp: str | None) -> str:

@@ -31,6 +31,7 @@ from stepbridge.engine.async_replay import AsyncReplay
 from stepbridge.engine.calls import Stubs
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.finish import Finish
+from stepbridge.engine.operations import RERUN
 from stepbridge.engine.outcome import (
     Aborted,
     Completed,
@@ -102,7 +103,7 @@ class Advance:
             if head.retry_at is not None and head.retry_at > self._ports.clock.now():
                 return await self._workers.io(partial(self._sleep_on, head))
             past = Past([], (), None)
-            if not claim.is_new:
+            if not claim.is_new or head.extra.get(RERUN):  # a rerun may have been given records
                 past = await self._workers.io(partial(self._load, head))
             if isinstance(work, Start):
                 past = replace(past, data=work.event.data)

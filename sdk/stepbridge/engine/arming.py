@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -10,7 +11,7 @@ from stepbridge.app import App
 from stepbridge.core import codec, ids
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import RUN_MAX
-from stepbridge.core.matching import Want, is_wanted, lookback_place, want_event
+from stepbridge.core.matching import SCAN, Want, is_wanted, lookback_place, want_event
 from stepbridge.core.messages import Start, message_text
 from stepbridge.core.records import (
     ArmedChild,
@@ -48,6 +49,7 @@ from stepbridge.errors import ConfigError
 from stepbridge.events import Event
 from stepbridge.ports import Outgoing, Ports
 
+_LOG = logging.getLogger("stepbridge")
 INVOKE_TIMEOUT = "InvokeTimeoutError"
 
 
@@ -155,8 +157,33 @@ class Arming:
         return self._session.from_outside(standing)
 
     def _want(self, pattern: Pattern, step_id: str) -> Want:
-        return want_event(
-            pattern.event, match=pattern.match, if_exp=pattern.if_exp, trigger=self._session.event, step_id=step_id
+        want = want_event(
+            pattern.event,
+            match=pattern.match,
+            if_exp=pattern.if_exp,
+            trigger=self._session.event,
+            run_id=self._session.run_id,
+            step_id=step_id,
+        )
+        if want.expression and SCAN in want.signatures:
+            self._warn_of_scan(want, step_id)
+        return want
+
+    def _warn_of_scan(self, want: Want, step_id: str) -> None:
+        """Once for a function and step id: every event of the name is held against every such wait."""
+        session = self._session
+        if (SCAN, step_id) in session.function.warned:
+            return
+        session.function.warned.add((SCAN, step_id))
+        _LOG.warning(
+            "%r: if_exp %r has no equality that an index could use, so every %r event is held against every such"
+            " wait. Mend: add a term like async.data.orderId == event.data.orderId (function %s, run %s)",
+            step_id,
+            want.expression,
+            want.event_name,
+            session.function.id,
+            session.run_id,
+            extra={"metric": "ScanWaits", "function_id": session.function.id, "step_id": step_id},
         )
 
     def _put_waits(self, call: Call, wants: list[Want], deadline: datetime, role: Role) -> datetime:

@@ -7,7 +7,7 @@ deleted last: until then only the wait lets a redelivered event find its run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from stepbridge.core.envelope import Incoming
 from stepbridge.core.expression import MISSING, canonical, value_at
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.limits import QUEUE_DELAY_MAX, SCHEDULE_GRAIN
-from stepbridge.core.matching import is_wanted, lookback_signature, place_of_event
+from stepbridge.core.matching import is_wanted, lookback_signature, place_of_event, places_of_event
 from stepbridge.core.messages import Cancel, Go, Start, Tick, message_text
 from stepbridge.core.records import EventRecord, Head, Mark, Register, Role, Status, Wait
 from stepbridge.core.triggers import EventTrigger
@@ -157,17 +157,16 @@ class Ingest:
         """
         row = incoming.row
         found: dict[str, list[Wait]] = {}
-        for signature in self._store.signatures(row["name"]):
-            for wait in self._store.waits_at(place_of_event(row, signature)):
-                if row["id"] in wait.consumed or row["ts"] + incoming.grain_ms <= wait.since_ms:
-                    continue
-                if not self._matches(wait, row):
-                    continue
-                if wait.role is Role.CANCEL:
-                    self._finish.cancel(wait.run_id, f"cancelled by the event {row['name']} {row['id']}")
-                    self._delete([wait])
-                else:
-                    found.setdefault(wait.run_id, []).append(wait)
+        for wait in self._candidates(row):
+            if row["id"] in wait.consumed or row["ts"] + incoming.grain_ms <= wait.since_ms:
+                continue
+            if not self._matches(wait, row):
+                continue
+            if wait.role is Role.CANCEL:
+                self._finish.cancel(wait.run_id, f"cancelled by the event {row['name']} {row['id']}")
+                self._delete([wait])
+            else:
+                found.setdefault(wait.run_id, []).append(wait)
         if not found:
             return []
         text = dump(row)
@@ -175,6 +174,11 @@ class Ingest:
             for wait in waits:
                 self._resolve(wait, row, text)
         return [_Move(Go(run_id=run_id, why="match"), tuple(waits)) for run_id, waits in found.items()]
+
+    def _candidates(self, row: dict[str, Any]) -> Iterator[Wait]:
+        for signature in self._store.signatures(row["name"]):
+            for place in places_of_event(row, signature):
+                yield from self._store.waits_at(place)
 
     def _matches(self, wait: Wait, row: dict[str, Any]) -> bool:
         try:

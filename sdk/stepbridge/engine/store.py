@@ -35,6 +35,7 @@ from stepbridge.core.items import (
     head_birth,
     head_key,
     head_of,
+    index_partition,
     map_pk,
     page_key,
     register_item,
@@ -366,8 +367,7 @@ class Store:
             )
             data = None
         born = head_birth(replace(head, event=replace(head.event, data=data)))
-        day = head.created_at.strftime("%Y-%m-%d")
-        born["gp"] = f"L#{head.function_id}#{day}"
+        born["gp"] = index_partition(head.function_id, head.created_at)
         born["gs"] = f"{to_ms(head.created_at):013}#{head.run_id}"
         return born
 
