@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from stepbridge.core import codec, steps
 from stepbridge.core.durations import parse_duration, parse_instant
@@ -66,6 +66,7 @@ class Options:
     retries: int | None = None
     timeout: timedelta | None = None
     output_type: Any = None
+    once: bool = False
 
 
 class _Steps:
@@ -76,7 +77,11 @@ class _Steps:
         self._options = options or Options()
         self._retries = retries
 
-    def _with(self, retries: int | None, timeout: Duration | None, output_type: Any) -> Options:
+    def _with(
+        self, retries: int | None, timeout: Duration | None, output_type: Any, on_interrupt: str | None
+    ) -> Options:
+        if on_interrupt not in {None, "raise", "repeat"}:
+            raise ConfigError(f"with_options: on_interrupt={on_interrupt!r}. Mend: 'raise' or 'repeat'.")
         if retries is not None:
             check_retries(retries, "with_options")
         return replace(
@@ -84,6 +89,7 @@ class _Steps:
             retries=self._options.retries if retries is None else retries,
             timeout=self._options.timeout if timeout is None else parse_duration(timeout, what="timeout"),
             output_type=self._options.output_type if output_type is None else output_type,
+            once=self._options.once if on_interrupt is None else on_interrupt == "raise",
         )
 
     def _run(
@@ -109,6 +115,7 @@ class _Steps:
             hint=hint,
             retries=options.retries,
             timeout=options.timeout,
+            once=options.once,
         )
 
     def _sleep(self, step_id: str, duration: Duration) -> steps.SleepStep:
@@ -234,10 +241,23 @@ class Step(_Steps):
     """The steps of an async handler; each call returns a coroutine, to be awaited or gathered."""
 
     def with_options(
-        self, *, retries: int | None = None, timeout: Duration | None = None, output_type: Any = None
+        self,
+        *,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        output_type: Any = None,
+        on_interrupt: Literal["raise", "repeat"] | None = None,
     ) -> Step:
-        """The same steps with other settings: attempts, time for an async `fn`, type of the value."""
-        return Step(self._runner, self._with(retries, timeout, output_type), retries=self._retries)
+        """The same steps with other settings.
+
+        Args:
+            retries: Further attempts after the first: 0 to 20.
+            timeout: Of one attempt of an async `fn`.
+            output_type: By which the value is stored, instead of the return annotation.
+            on_interrupt: `"raise"`: where a crash hides how the step ended it is not repeated, but raises
+                `StepInterruptedError`; costs one write more. `"repeat"`, the default, runs it again.
+        """
+        return Step(self._runner, self._with(retries, timeout, output_type, on_interrupt), retries=self._retries)
 
     @overload
     def run(
@@ -448,10 +468,15 @@ class StepSync(_Steps):
     """The steps of a sync handler: each call returns the value. See `Step` for what each means."""
 
     def with_options(
-        self, *, retries: int | None = None, timeout: Duration | None = None, output_type: Any = None
+        self,
+        *,
+        retries: int | None = None,
+        timeout: Duration | None = None,
+        output_type: Any = None,
+        on_interrupt: Literal["raise", "repeat"] | None = None,
     ) -> StepSync:
         """The same steps with other settings: attempts, type of the value."""
-        return StepSync(self._runner, self._with(retries, timeout, output_type), retries=self._retries)
+        return StepSync(self._runner, self._with(retries, timeout, output_type, on_interrupt), retries=self._retries)
 
     def run(self, step_id: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs `fn(*args, **kwargs)` once durably."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from stepbridge import App, Context, ContextSync, StepInterruptedError, event
+from stepbridge.testing import Simulation
 from tests.faults.crash import CrashingSimulation, Knife
-from tests.faults.programs import EFFECTS, PROGRAMS, Program
+from tests.faults.programs import EFFECTS, PROGRAMS, Program, effect
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,40 @@ def test_any_one_crash_changes_nothing_but_repeated_effects(
         wrong += [(point, calm.trace[point // 2], got, again)] if got != want or not fair else []
     record_property("crash points", 2 * calm.requests)
     assert wrong == []
+
+
+def at_most_once() -> Program:
+    """A step that must not be repeated silently, in both colours."""
+    app = App("faults")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> str:
+        with suppress(StepInterruptedError):
+            await ctx.step.with_options(on_interrupt="raise").run("a", effect, "once")
+        await ctx.step.sleep("z", "1m")
+        return "end"
+
+    @app.function("g", trigger=event("go"))
+    def sync_handler(ctx: ContextSync) -> str:
+        with suppress(StepInterruptedError):
+            ctx.step.with_options(on_interrupt="raise").run("a", effect, "once too")
+        return "end"
+
+    def script(sim: Simulation) -> None:
+        sim.send("go", id="go")
+        sim.run_until_idle()
+
+    return Program("at most once", app, script)
+
+
+def test_a_step_that_must_not_be_repeated_never_is() -> None:
+    """Wherever the crash: the effect takes place at most once, and the run goes on to its end."""
+    program = at_most_once()
+    calm = Knife()
+    want, effects = run_through(program, calm)
+    assert effects == {"once": 1, "once too": 1}
+    for point in range(2 * calm.requests):
+        got, again = run_through(program, Knife(frozenset({point})))
+        assert max(again.values()) == 1
+        assert [run[2:4] for run in got.runs] == [run[2:4] for run in want.runs]
+        assert got.leftovers == ()

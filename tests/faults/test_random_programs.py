@@ -60,7 +60,7 @@ SYNC_PROGRAMS = st.recursive(
 )
 
 
-def app_of(program: Any, *, is_sync: bool = False) -> App:
+def app_of(program: Any, *, is_sync: bool = False) -> App:  # noqa: C901, PLR0915 - an interpreter, in both colours
     """An app whose function is the program; it notes what it is given."""
     app = App("random")
     tries: dict[str, int] = {}

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from stepbridge.app import App
 from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine.across import names_for
 from stepbridge.events import RESERVED_PREFIX
 
 PARTITION_KEY: Final = "pk"
@@ -51,11 +52,12 @@ def _keys(partition: str, sort: str) -> list[dict[str, str]]:
 def event_pattern(app: App) -> dict[str, Any]:
     """The app's EventBridge rule, which lets through what `engine.rule.wants` does.
 
-    That is every event but system events, and of those what a function is triggered by.
+    That is every event but system events, and of those what a function is triggered by, and what other
+    apps ask of this one.
     """
     triggers = (trigger for function in app.functions.values() for trigger in function.triggers)
     names = {trigger.name for trigger in triggers if isinstance(trigger, EventTrigger)}
-    wanted = sorted(name for name in names if name.startswith(RESERVED_PREFIX))
+    wanted = sorted({name for name in names if name.startswith(RESERVED_PREFIX)} | set(names_for(app.id)))
     return {"detail-type": [{"anything-but": {"prefix": RESERVED_PREFIX}}, *map(_matcher, wanted)]}
 
 

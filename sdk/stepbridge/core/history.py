@@ -20,7 +20,7 @@ class History:
 
     ranked: dict[str, tuple[int, Register]] = field(default_factory=dict)
     unfinished: dict[str, Register] = field(default_factory=dict)
-    """Sleeps not over yet and steps to be tried again, by step key."""
+    """Sleeps not over yet, steps to be tried again, and steps that have begun, by step key."""
     unlisted: list[str] = field(default_factory=list)
     """Outside results that none of the run's records lists yet, in their order."""
 
@@ -42,7 +42,7 @@ def history_of(registers: Iterable[Register], seen: Iterable[str], now: datetime
     history = History()
     for register in registers:
         late = register.mark is Mark.DUE and register.due_at is not None and register.due_at > now
-        if late or register.mark is Mark.RETRY:
+        if late or register.mark in {Mark.RETRY, Mark.STARTED}:
             history.unfinished[register.key] = register
         elif register.kind is Kind.SEEN:
             lists.append(register)

@@ -211,8 +211,8 @@ def armed_text(armed: tuple[Armed, ...]) -> str:
                 rows.append(["w", one.step_id, one.occurrence, deadline, *places])
             case ArmedChild(run_id=run_id, app=app):
                 rows.append(["c", one.step_id, one.occurrence, deadline, run_id, *([app] if app else [])])
-            case ArmedMap(count=count):
-                rows.append(["m", one.step_id, one.occurrence, None, count])
+            case ArmedMap(count=count, children=children):
+                rows.append(["m", one.step_id, one.occurrence, None, count, *([1] if children else [])])
     return dump(rows)
 
 
@@ -227,7 +227,9 @@ def armed_of(text: str) -> tuple[Armed, ...]:
                 ArmedWait(step_key=key, step_id=step_id, occurrence=occurrence, places=tuple(rest), deadline=deadline)
             )
         elif tag == "m":
-            armed.append(ArmedMap(step_key=key, step_id=step_id, occurrence=occurrence, count=rest[0]))
+            armed.append(
+                ArmedMap(step_key=key, step_id=step_id, occurrence=occurrence, count=rest[0], children=len(rest) > 1)
+            )
         else:
             armed.append(
                 ArmedChild(

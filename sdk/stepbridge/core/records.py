@@ -51,6 +51,8 @@ class Mark(StrEnum):
     ERROR = "error"
     RETRY = "retry"
     """Failed, to be tried again at `due_at`."""
+    STARTED = "started"
+    """Begun, and not to be repeated silently where a crash hides how it ended."""
     DUE = "due"
     """A sleep: over once `due_at` has come."""
 
@@ -100,11 +102,6 @@ class Register:
     """Of the event that resolved this wait; None for a timeout and for other kinds."""
     places: tuple[str, ...] = ()
     """Of the wait's items, where the run itself found the event, looking back; so it removes them."""
-
-    @property
-    def is_result(self) -> bool:
-        """Whether the step needs nothing more than time: `ok`, `error`, or a sleep's due time."""
-        return self.mark is not Mark.RETRY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +177,8 @@ class ArmedMap:
     step_id: str
     occurrence: int = 0
     count: int
+    children: bool = False
+    """The items are runs, which have to be told when nobody waits for them any more."""
     deadline: None = None
 
 

@@ -22,6 +22,8 @@ class RunStep:
     hint: object
     retries: int | None = None
     timeout: timedelta | None = None
+    once: bool = False
+    """Never repeated silently: its start is recorded first."""
     kind: Kind = Kind.RUN
 
 

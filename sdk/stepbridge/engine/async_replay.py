@@ -64,6 +64,8 @@ class AsyncReplay:
         self._ready: list[tuple[int, str, Call, Result]] = []
         self._bodies: dict[str, asyncio.Task[Any]] = {}
         self._threads: set[Future[Any]] = set()
+        self._once: set[str] = set()
+        """Keys of running steps that must not be repeated silently."""
         self._unstarted: dict[str, Coroutine[Any, Any, Any]] = {}
         self._blank = contextvars.Context()
         self._ticking = False
@@ -124,7 +126,9 @@ class AsyncReplay:
     def _begin(self, call: Call) -> None:
         session = self.session
         waiting = session.resume_waiting(call)
-        if waiting and isinstance(call.step, MapStep) and not session.handing_over:
+        if call.started_in is not None:
+            self._reach(call, self._recording.interrupted)
+        elif waiting and isinstance(call.step, MapStep) and not session.handing_over:
             self._reach(call, self._arming.collect)
         elif waiting or session.handing_over:
             session.pending[call.key] = call
@@ -141,6 +145,8 @@ class AsyncReplay:
             self.session.pending[call.key] = call
             self.stir()
             return
+        if isinstance(call.step, RunStep) and call.step.once:
+            self._once.add(call.key)
         self._start(call, self._body(call, context), context)
 
     def _start(self, call: Call, coroutine: Coroutine[Any, Any, None], context: contextvars.Context) -> None:
@@ -161,6 +167,8 @@ class AsyncReplay:
         result: Result | None = None
         try:
             if isinstance(step, RunStep) and is_async(step.fn):
+                if step.once:
+                    await self._workers.io(partial(self._recording.start, call))
                 value, error = await _outcome(step.timeout, self._recording.body(call)())
                 result = await self._workers.io(partial(self._recording.ended, call, started_at, value, error))
             elif not isinstance(step, RunStep) and not self._workers.blocking:
@@ -369,8 +377,14 @@ class AsyncReplay:
             return
         if not self._threads:  # a thread cannot be stopped; it must not be left running either
             for body in list(self._bodies.values()):
-                self._loop.call_later(HAND_OVER_GRACE.total_seconds(), body.cancel)
+                self._loop.call_later(HAND_OVER_GRACE.total_seconds(), self._cut_off, body)
         self.stir()
+
+    def _cut_off(self, body: asyncio.Task[Any]) -> None:
+        """Not one that must not be repeated: it is let finish, as a thread is."""
+        calls = [key for key, task in self._bodies.items() if task is body]
+        if not any(key in self._once for key in calls):
+            body.cancel()
 
     async def _dispose(self, outcome: Outcome) -> None:
         """Ends the handler's tasks: cancel, then close, never drop.

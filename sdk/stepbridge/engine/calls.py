@@ -21,6 +21,8 @@ class Call:
     failed: int = 0
     """Attempts that have failed so far."""
     due_at: datetime | None = None
+    started_in: int | None = None
+    """Epoch in which the step's start was recorded."""
     future: Any = None
 
 

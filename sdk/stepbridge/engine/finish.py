@@ -13,6 +13,7 @@ from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.messages import Cancel, Go, Start, Work, message_text
 from stepbridge.core.records import (
     ArmedChild,
+    ArmedMap,
     ArmedWait,
     EventRecord,
     Failure,
@@ -175,6 +176,8 @@ class Finish:
         for child in armed:
             if isinstance(child, ArmedChild) and self._is_stopped(head):
                 self.cancel_child(child, "its parent has ended")
+            if isinstance(child, ArmedMap) and self._is_stopped(head):
+                self._maps.cancel(head.run_id, child, "its parent has ended")
         for timer in head.timers:
             if timer.scheduled and from_ms(timer.due_ms) > self._ports.clock.now():
                 self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))

@@ -156,9 +156,12 @@ class Ingest:
         wait exists, its run has not been told.
         """
         row = incoming.row
+        now_ms = to_ms(self._ports.clock.now())
         found: dict[str, list[Wait]] = {}
         for wait in self._candidates(row):
             if row["id"] in wait.consumed or row["ts"] + incoming.grain_ms <= wait.since_ms:
+                continue
+            if wait.role is Role.CANCEL and min(row["ts"], now_ms) >= to_ms(wait.deadline):
                 continue
             if not self._matches(wait, row):
                 continue
@@ -171,7 +174,7 @@ class Ingest:
             return []
         text = dump(row)
         for waits in found.values():
-            for wait in waits:
+            for wait in sorted(waits, key=lambda wait: wait.index):  # of several patterns the first is told
                 self._resolve(wait, row, text)
         return [_Move(Go(run_id=run_id, why="match"), tuple(waits)) for run_id, waits in found.items()]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from stepbridge.core import codec, ids
 from stepbridge.core.instants import to_ms
-from stepbridge.core.messages import Go, Item, Start, Work, message_text
+from stepbridge.core.messages import Cancel, Go, Item, Start, Work, message_text
 from stepbridge.core.records import ArmedMap, Blob, EventRecord, MapItem, Mark, Parent, Register
 from stepbridge.core.steps import MapStep
 from stepbridge.engine.payloads import Payloads
@@ -42,7 +42,11 @@ class Maps:
             works.append(self._work(_with(parent, item), step.target, step.items[index], step.max_attempts, app_id))
         self._send(works)
         return ArmedMap(
-            step_key=parent.step_key, step_id=parent.step_id, occurrence=parent.occurrence, count=len(step.items)
+            step_key=parent.step_key,
+            step_id=parent.step_id,
+            occurrence=parent.occurrence,
+            count=len(step.items),
+            children=step.is_function,
         )
 
     def _work(self, parent: Parent, target: str, text: str, max_attempts: int, app_id: str) -> Work:
@@ -55,7 +59,7 @@ class Maps:
                 value=self._payloads.keep(text, parent.run_id),
                 max_attempts=max_attempts,
             )
-        child_id = ids.child_run_id(parent.run_id, f"{parent.step_key}#{item.index}")
+        child_id = _child_id(parent.run_id, parent.step_key, item.index)
         now = self._ports.clock.now()
         event = EventRecord(
             name=INVOKED, id=child_id, ts=to_ms(now), source=app_id, data=self._payloads.keep(text, child_id)
@@ -94,8 +98,20 @@ class Maps:
             values.append(None if text is None else json.loads(text))
         return codec.dump({"v": values, "e": errors})
 
+    def cancel(self, run_id: str, armed: ArmedMap, reason: str) -> None:
+        """Ends the children that have not ended, begun or not; items that are no runs look at the head themselves."""
+        if not armed.children:
+            return
+        ended = {int(register.key) for register in self._store.item_registers(run_id, armed.step_key, armed.count)}
+        left = (index for index in range(armed.count) if index not in ended)
+        self._send([Cancel(run_id=_child_id(run_id, armed.step_key, index), reason=reason) for index in left])
+
     def _send(self, works: Sequence[Work]) -> None:
         self._ports.queue.send([Outgoing(body=message_text(work)) for work in works])
+
+
+def _child_id(run_id: str, step_key: str, index: int) -> str:
+    return ids.child_run_id(run_id, f"{step_key}#{index}")
 
 
 def _with(parent: Parent, item: MapItem) -> Parent:

@@ -22,7 +22,7 @@ from stepbridge.engine.publish import entries_of
 from stepbridge.engine.session import Session
 from stepbridge.engine.signals import send_signal
 from stepbridge.engine.store import Store
-from stepbridge.errors import UnserializableOutputError
+from stepbridge.errors import StepInterruptedError, UnserializableOutputError
 from stepbridge.ports import Ports
 from stepbridge.step import CurrentStep
 
@@ -69,8 +69,48 @@ class Recording:
             case _:
                 raise AssertionError(step)
 
+    def start(self, call: Call) -> None:
+        """For a step that must not be repeated silently: records that it begins, one write more."""
+        if not (isinstance(call.step, RunStep) and call.step.once):
+            return
+        session, now = self._session, self._session.now()
+        register = Register(
+            key=call.key,
+            step_id=call.step.step_id,
+            occurrence=call.occurrence,
+            kind=call.step.kind,
+            mark=Mark.STARTED,
+            attempts=call.failed + 1,
+            order=(session.head.epoch, session.take_rank()),
+            started_at=now,
+            ended_at=now,
+        )
+        self._store.put_register(session.run_id, register, after_attempts=call.failed)
+        call.started_in = session.head.epoch
+
+    def interrupted(self, call: Call) -> Result | None:
+        """A step began in an earlier invocation, and a crash hid how it ended."""
+        now = self._session.now()
+        message = (
+            f"step {call.step.step_id!r} began and a crash hid how it ended; it is not repeated (on_interrupt='raise')."
+            " Mend: find out by its effect key, and go on accordingly."
+        )
+        register = Register(
+            key=call.key,
+            step_id=call.step.step_id,
+            occurrence=call.occurrence,
+            kind=call.step.kind,
+            mark=Mark.ERROR,
+            failure=Failure(name=StepInterruptedError.__name__, message=message),
+            attempts=call.failed + 1,
+            started_at=now,
+            ended_at=now,
+        )
+        return self.record(call, register)
+
     def perform(self, call: Call, started_at: datetime) -> Result | None:
         """Runs a step's sync function and records how it ended, in the thread that calls this."""
+        self.start(call)
         try:
             value: Any = self.body(call)()
             error: BaseException | None = None
@@ -131,9 +171,9 @@ class Recording:
         """Writes the register and adopts the one that stands; `text` is its value. None: a retry."""
         session = self._session
         if register.mark is Mark.RETRY:
-            stored = self._store.put_register(session.run_id, register, after_attempts=call.failed)
+            stored = self._put(call, register)
             if stored.mark is Mark.RETRY:
-                call.failed, call.due_at = stored.attempts, stored.due_at
+                call.failed, call.due_at, call.started_in = stored.attempts, stored.due_at, None
                 return None
             return Result(session.take_rank(), session.loaded(stored))
         with session.lock:
@@ -142,7 +182,7 @@ class Recording:
             listed = tuple(session.unlisted)
         try:
             mine = replace(register, order=(session.head.epoch, rank), seen=listed)
-            stored = self._store.put_register(session.run_id, mine, after_attempts=call.failed)
+            stored = self._put(call, mine)
             with session.lock:
                 session.unlisted = [key for key in session.unlisted if key not in listed]
         finally:
@@ -154,6 +194,10 @@ class Recording:
         if stored is mine and text is not None:
             return Result(rank, replace(mine, value=text))
         return Result(rank, session.loaded(stored))
+
+    def _put(self, call: Call, register: Register) -> Register:
+        attempts, epoch = call.failed, call.started_in
+        return self._store.put_register(self._session.run_id, register, after_attempts=attempts, started_in=epoch)
 
     def list_outside_results(self) -> None:
         """Writes a record of its own for outside results that are too many to be listed elsewhere."""

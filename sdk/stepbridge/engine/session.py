@@ -247,6 +247,8 @@ class Session:
         unfinished = self.history.unfinished.get(call.key)
         if unfinished is not None:
             call.due_at = unfinished.due_at
+            if unfinished.mark is Mark.STARTED and unfinished.order is not None:
+                call.started_in = unfinished.order[0]
             call.failed = unfinished.attempts if unfinished.mark is Mark.RETRY else 0
             return True
         armed = self.armed.get(call.key)

@@ -246,13 +246,18 @@ class Store:
         return answer.ok or (answer.item is not None and answer.item.get("wk") == finisher)
 
     # -- registers ---------------------------------------------------------------------------------
-    def put_register(self, run_id: str, register: Register, *, after_attempts: int = 0) -> Register:
+    def put_register(
+        self, run_id: str, register: Register, *, after_attempts: int = 0, started_in: int | None = None
+    ) -> Register:
         """Writes a register once; whoever comes second gets the one that stands.
 
-        A step that has failed `after_attempts` times may be written over, by the next attempt only.
+        A step that has failed `after_attempts` times may be written over, by the next attempt only; one
+        whose start is recorded, by who started it: the epoch `started_in`.
         """
         when: Condition = Absent("sk")
-        if after_attempts:
+        if started_in is not None:
+            when = both(equals("st", Mark.STARTED.value), equals("ep", started_in))
+        elif after_attempts:
             when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))
         item = {**register_item(run_id, register), "ttl": self._far(register.ended_at)}
         standing = self._table.put(item, when)

@@ -87,25 +87,16 @@ class SyncReplay:
         session = self.session
         waiting = session.resume_waiting(call)
         is_map = isinstance(call.step, MapStep)
-        if waiting and not is_map and (call.due_at is None or call.due_at > session.now()):
+        if waiting and not is_map and call.started_in is None and (call.due_at is None or call.due_at > session.now()):
             self._suspend(call)
-        has_body = isinstance(call.step, BodyStep)
-        if has_body and time.monotonic() >= self._deadline:
+        if isinstance(call.step, BodyStep) and time.monotonic() >= self._deadline:
             session.handing_over = True
             self._suspend(call)
         self._pass_baton()
         result: Result | None = None
         mistake: Exception | None = None
         try:
-            if has_body:
-                context = contextvars.copy_context()
-                context.run(CURRENT.set, self._recording.begin(call))
-                if session.fatal is None:
-                    result = context.run(self._recording.perform, call, session.now())
-            elif waiting:
-                result = self._arming.collect(call) if is_map else self._arming.expire(call)
-            else:
-                result = self._arming.arm(call)
+            result = self._reach(call, is_armed=waiting)
         except (ConfigError, StepError) as error:
             mistake = error
         except BaseException as error:  # noqa: BLE001 - the backend failed
@@ -116,6 +107,20 @@ class SyncReplay:
         if result is None:
             self._suspend(call)
         return result
+
+    def _reach(self, call: Call, *, is_armed: bool) -> Result | None:
+        """What the step comes to in this invocation; None: it waits."""
+        if call.started_in is not None:
+            return self._recording.interrupted(call)
+        if isinstance(call.step, BodyStep):
+            context = contextvars.copy_context()
+            context.run(CURRENT.set, self._recording.begin(call))
+            if self.session.fatal is not None:
+                return None
+            return context.run(self._recording.perform, call, self.session.now())
+        if not is_armed:
+            return self._arming.arm(call)
+        return self._arming.collect(call) if isinstance(call.step, MapStep) else self._arming.expire(call)
 
     def _suspend(self, call: Call) -> NoReturn:
         self.session.pending[call.key] = call

@@ -109,8 +109,8 @@ class Counted:
             for service in _SERVICES:
                 getattr(self.clients, service)()
 
-    def _count(self, event_name: str, **_: Any) -> None:
-        self.requests.count(event_name.rpartition(".")[2])
+    def _count(self, **event: Any) -> None:
+        self.requests.count(event["event_name"].rpartition(".")[2])
 
 
 def take_clients(requests: Requests) -> Counted:
