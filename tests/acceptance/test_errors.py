@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from stepbridge import App, Context, NonRetriableError, StepError, event
-from stepbridge.testing import RunView, Simulation
+from stepbridge.testing import Simulation
 from tests.acceptance.helpers import Broken, Colour, Flaky, Script, error_of
 
 
@@ -304,15 +303,3 @@ def test_except_star_catches_a_step_error_of_a_task_group() -> None:
         sim.send("go")
         sim.advance("1h")
         assert sim.run("f").output == ["OutOfStockError"]
-
-
-def test_a_step_that_exits_is_a_failed_attempt(colour: Colour) -> None:
-    """A library's `sys.exit` must not look like success, nor take the process with it."""
-
-    def script(ctx: Any) -> Script:
-        yield ctx.step.run("leave", Flaky(SystemExit(3)))
-
-    runs: list[RunView] = []
-    with suppress(SystemExit):
-        runs.append(colour.play(script, retries=0))
-    assert [(run.status, error_of(run)["name"]) for run in runs] == [("FAILED", "SystemExit")]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from stepbridge.app import App
-from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.across import names_for
+from stepbridge.engine.rule import system_triggers
 from stepbridge.events import RESERVED_PREFIX
 
 PARTITION_KEY: Final = "pk"
@@ -55,9 +55,7 @@ def event_pattern(app: App) -> dict[str, Any]:
     That is every event but system events, and of those what a function is triggered by, and what other
     apps ask of this one.
     """
-    triggers = (trigger for function in app.functions.values() for trigger in function.triggers)
-    names = {trigger.name for trigger in triggers if isinstance(trigger, EventTrigger)}
-    wanted = sorted({name for name in names if name.startswith(RESERVED_PREFIX)} | set(names_for(app.id)))
+    wanted = sorted({trigger.name for trigger in system_triggers(app)} | set(names_for(app.id)))
     return {"detail-type": [{"anything-but": {"prefix": RESERVED_PREFIX}}, *map(_matcher, wanted)]}
 
 

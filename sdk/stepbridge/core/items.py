@@ -312,6 +312,7 @@ def head_of(item: Item) -> Head:
         holder=str(item.get("ho", "")),
         wake=str(item.get("wk", "")),
         released_epoch=int(item.get("se", 0)),
+        forgiven_epoch=int(item.get("fe", 0)),
         timers=tuple(Timer(due_ms=int(name[1:]), scheduled=name[0] == "s") for name in _names(item, "tm")),
         armed=armed_of(str(item.get("ar", ""))),
         pages=int(item.get("ap", 0)),

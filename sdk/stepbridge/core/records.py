@@ -208,7 +208,9 @@ class Head:
     wake: str = ""
     """Name of the finisher whose wake is on its way; empty once the run has been claimed."""
     released_epoch: int = 0
-    """Epoch of the last orderly suspension; later ones ended in a crash."""
+    """Epoch of the last orderly suspension."""
+    forgiven_epoch: int = 0
+    """Epoch of the last invocation that gave the lease back after a failure it saw, or before a resume."""
     timers: tuple[Timer, ...] = ()
     """The live timers that wake this run; seldom more than one, since only the earliest is armed."""
     armed: tuple[Armed, ...] = ()

@@ -73,6 +73,8 @@ class Advance:
     async def advance(self, work: Start | Go | Resume, invocation: Invocation) -> Answer:
         """Claims the run and moves it as far as it goes."""
         birth = _birth(work) if isinstance(work, Start) else None
+        if isinstance(work, Resume):
+            await self._workers.io(partial(self._unpark, work.run_id))
         claim = await self._workers.io(
             lambda: self._store.claim(
                 work.run_id,
@@ -80,7 +82,6 @@ class Advance:
                 holder=invocation.id,
                 deadline=invocation.deadline,
                 now=self._ports.clock.now(),
-                resume=isinstance(work, Resume),
             )
         )
         if isinstance(claim, Claimed):
@@ -96,18 +97,24 @@ class Advance:
             return Acknowledge()
         return Bounce(head.lease_until)
 
+    def _unpark(self, run_id: str) -> None:
+        head = self._store.head(run_id)
+        if head is not None and head.status is Status.PARKED:
+            self._store.unpark(head)
+
     # -- with the lease ----------------------------------------------------------------------------
     async def _carry(self, claim: Claimed, work: Start | Go | Resume, invocation: Invocation) -> Answer:
         head = claim.head
         try:
-            if head.retry_at is not None and head.retry_at > self._ports.clock.now():
+            now = self._ports.clock.now()
+            if head.retry_at is not None and now < min(head.retry_at, self._finish_by(head) or head.retry_at):
                 return await self._workers.io(partial(self._sleep_on, head))
             past = Past([], (), None)
             if not claim.is_new or head.extra.get(RERUN):  # a rerun may have been given records
                 past = await self._workers.io(partial(self._load, head))
             if isinstance(work, Start):
                 past = replace(past, data=work.event.data)
-            session = self._session(head, past, fresh=isinstance(work, Resume))
+            session = self._session(head, past)
             outcome = session if not isinstance(session, Session) else await self._replay(session, invocation)
             held = session if isinstance(session, Session) else None
             return await self._workers.io(partial(self._settle, head, held, outcome))
@@ -130,17 +137,22 @@ class Advance:
         ]
         return replace(past, registers=loaded)
 
-    def _session(self, head: Head, past: Past, *, fresh: bool) -> Session | Outcome:
+    def _finish_by(self, head: Head) -> datetime | None:
+        function = self._app.functions.get(head.function_id)
+        limit = None if function is None else function.limits.finish
+        return None if limit is None or head.started_at is None else head.started_at + limit
+
+    def _session(self, head: Head, past: Past) -> Session | Outcome:
         """The session, or what the run comes to without one."""
         newest = max((r.order[0] for r in past.registers if r.order is not None), default=0)
-        crashes = head.epoch - 1 - max(newest, head.released_epoch)
-        if crashes >= CRASH_LIMIT and not fresh:
+        crashes = head.epoch - 1 - max(newest, head.released_epoch, head.forgiven_epoch)
+        if crashes >= CRASH_LIMIT:
             message = (
                 f"crash loop: {crashes} invocations in a row ended without a record or an orderly end (killed, out of"
                 " memory, or past the time limit). Mend the code or the function's memory and timeout, then resume."
             )
             return Parked(Failure(name="CrashLoopError", message=message))
-        if head.epoch > self._app.max_invocations and not fresh:
+        if head.epoch > self._app.max_invocations:
             message = (
                 f"the run has taken {self._app.max_invocations} invocations. Mend: end it, or raise max_invocations."
             )
@@ -178,6 +190,7 @@ class Advance:
             trigger=trigger,
             payloads=self._payloads,
             clock=self._ports.clock,
+            finish_by=self._finish_by(head),
         )
         if session.finish_by is not None and now >= session.finish_by:
             session.fail(timed_out(session))
@@ -224,7 +237,9 @@ class Advance:
                 return self._end(replace(head, status=Status.FAILED, failure=failure, ended_at=now), session)
             case Retry(failure, at):
                 head = replace(head, status=Status.SLEEPING, failure=failure, attempt=head.attempt + 1, retry_at=at)
-                return self._suspend(self._arm_next(head, [(at, False)]), session)
+                limit = self._finish_by(head)
+                dues = [(at, False)] if limit is None else [(at, False), (limit, True)]
+                return self._suspend(self._arm_next(head, dues), session)
             case Parked(failure):
                 _LOG.error("run %s of function %s is parked: %s", head.run_id, head.function_id, failure.message)
                 return self._suspend(replace(head, status=Status.PARKED, failure=failure), session)
@@ -248,9 +263,14 @@ class Advance:
         standing = self._store.end(head)
         if standing is not None and not standing.status.is_terminal:
             return Bounce(standing.lease_until)
-        ended = head if standing is None else replace(standing, armed=head.armed, timers=head.timers)
-        self._finish.finish(replace(ended, pages=0), head.parent)
+        if session is not None:
+            head = replace(head, pages=0)  # `armed` names all there is
+        self._finish_all(head if standing is None else standing, head)
         return Acknowledge()
+
+    def _finish_all(self, ended: Head, mine: Head) -> None:
+        """What follows the run's end, whoever ended it; this invocation knows best what is armed."""
+        self._finish.finish(replace(ended, armed=mine.armed, timers=mine.timers, pages=mine.pages), mine.parent)
 
     def _suspend(self, head: Head, session: Session | None = None, outcome: Outcome | None = None) -> Answer:
         """Triggers are durable by now; then the head; then what is resolved is deleted."""
@@ -269,7 +289,9 @@ class Advance:
         if standing is not None:
             if not standing.status.is_terminal:
                 return Bounce(standing.lease_until)
-            self._finish.finish(replace(standing, armed=head.armed, timers=head.timers), head.parent)
+            if session is not None:
+                head = replace(head, armed=(*session.unresolved(), *session.deletable()), pages=0)
+            self._finish_all(standing, head)
             return Acknowledge()
         for wait in session.deletable() if session is not None else ():
             for place in wait.places:

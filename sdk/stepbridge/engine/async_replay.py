@@ -125,6 +125,8 @@ class AsyncReplay:
     # -- work --------------------------------------------------------------------------------------
     def _begin(self, call: Call) -> None:
         session = self.session
+        if self._loop.time() >= self._deadline:  # the timer that says so may be a turn late
+            session.handing_over = True
         waiting = session.resume_waiting(call)
         if call.started_in is not None:
             self._reach(call, self._recording.interrupted)

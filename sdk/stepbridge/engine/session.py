@@ -43,6 +43,7 @@ class Session:
         trigger: Event[Any],
         payloads: Payloads,
         clock: Clock,
+        finish_by: datetime | None,
     ) -> None:
         self.function = function
         self.head = head
@@ -63,8 +64,8 @@ class Session:
         self.inline_armed: list[Armed] = list(head.armed)
         """What the head itself will list: what it listed, and what this invocation arms."""
         self.lock = threading.Lock()
-        limit = function.limits.finish
-        self.finish_by: datetime | None = None if limit is None or head.started_at is None else head.started_at + limit
+        self.finish_by = finish_by
+        """When the run must have ended."""
         self.found: dict[str, Register] = {
             register.key: register
             for _, register in self.history.ranked.values()

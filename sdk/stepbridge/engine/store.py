@@ -122,8 +122,14 @@ class Store:
         """Writes the head of a run that starts later; one that stands already is left alone."""
         self._table.put({**self._born(head), "st": Status.QUEUED.value, "lx": 0, **self._key(head.run_id)}, _NO_RUN)
 
+    def unpark(self, head: Head) -> None:
+        """Makes a parked run one that sleeps, its crashes forgiven; the message that asks for it then wakes it."""
+        change = Change(set={"st": Status.SLEEPING.value, "lx": 0, "fe": head.epoch}, remove=("er",))
+        when = both(equals("st", Status.PARKED.value), equals("ep", head.epoch))
+        self._table.update(head_key(head.run_id), change, when)
+
     def claim(
-        self, run_id: str, *, birth: Head | None, holder: str, deadline: datetime, now: datetime, resume: bool = False
+        self, run_id: str, *, birth: Head | None, holder: str, deadline: datetime, now: datetime
     ) -> Claimed | Refused:
         """Takes the lease, until the deadline and a margin. With `birth` it may create the run.
 
@@ -131,13 +137,8 @@ class Store:
         needs a run that is there and has not ended. Nobody takes a lease that is not over.
         """
         free = _lease_over(now)
-        when: Condition
-        if birth is not None:
-            when = either(_NO_RUN, both(_NOT_SUSPENDED, free))
-        elif resume:
-            when = both(_EXISTS, _NOT_ENDED_OR_PARKED, free)
-        else:
-            when = both(_EXISTS, _NOT_ENDED, free)
+        starts = either(_NO_RUN, both(_NOT_SUSPENDED, free))
+        when = both(_EXISTS, _NOT_ENDED, free) if birth is None else starts
         change = Change(
             set={
                 "st": Status.RUNNING.value,
@@ -146,7 +147,7 @@ class Store:
             },
             default={"t1": to_ms(now), **(self._born(birth) if birth is not None else {})},
             add={"ep": 1},
-            remove=("wk", "er") if resume else ("wk",),
+            remove=("wk",),
         )
         answer = self._table.update(head_key(run_id), change, when)
         head = None if answer.item is None else head_of(answer.item)
@@ -213,7 +214,7 @@ class Store:
 
     def release(self, head: Head) -> None:
         """Gives the lease back after a failure that was seen, so that it does not count as a crash."""
-        change = Change(set={"lx": 0, "se": head.epoch})
+        change = Change(set={"lx": 0, "fe": head.epoch})
         self._table.update(head_key(head.run_id), change, _still_mine(head.epoch))
 
     def end(self, head: Head) -> Head | None:
