@@ -6,9 +6,9 @@ import asyncio
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
 from stepbridge.core.instants import to_ms
@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from stepbridge.aws.settings import Settings
 
 Sendable = Event[Any] | Mapping[str, Any]
+LIMIT_MAX: Final = 1_000
+"""Runs of a page."""
+_NO_ERROR: Final = 400
+"""HTTP's first status that is one."""
+_ERRORS: Final[Mapping[int, type[Exception]]] = {404: LookupError, 500: RuntimeError}
+"""What an answer of this status is raised as; of any other one, `ConfigError`."""
+_CONFLICT: Final = 409
+"""The run is not in a state for this: it stays as it is, as on a stack."""
 
 
 class _Backend(Protocol):
@@ -42,6 +50,8 @@ class _Backend(Protocol):
 
 class Client:
     """Talks to one deployment, or to the local server.
+
+    Every call may raise what boto3 raises, or with `url` a ConnectionError: no local server answers there.
 
     Args:
         url: The local server, `"http://127.0.0.1:8787"` say.
@@ -99,32 +109,53 @@ class Client:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """Runs, newest first; give the page's `cursor` back for the next one.
+        """Runs, newest first, without their data, outputs and steps.
 
         Args:
             function_id: Only this function's.
             status: Only of this status, `"FAILED"` say.
-            since: Only runs made since this aware instant.
-            limit: At most so many.
-            cursor: Of the page before.
+            since: Only runs made since this aware instant; None: of a stack, those of the last 30 days. A
+                stack's list is read a function and day at a time, and is some moments behind.
+            limit: At most so many, 1,000 at most.
+            cursor: Of the page before: this is the next one.
+
+        Raises:
+            ConfigError: One of them is malformed; or it is a stack, and no function is named.
         """
-        wanted = None if status is None else Status(status).value
+        wanted = None if status is None else _status(status)
+        if since is not None and since.tzinfo is None:
+            raise ConfigError(f"list_runs: since={since} has no zone. Mend: datetime(..., tzinfo=UTC).")
+        if not 1 <= limit <= LIMIT_MAX:
+            raise ConfigError(f"list_runs: limit={limit}. Mend: 1 to {LIMIT_MAX}.")
         return self._backend.list_runs(function_id=function_id, status=wanted, since=since, limit=limit, cursor=cursor)
 
     def cancel(self, run_id: str) -> None:
-        """Asks for the run's end, even of one that has not begun; follows within moments."""
+        """Asks for the run's end, which follows within moments; a run that has ended stays as it is.
+
+        On a stack even a run that has not begun is cancelled, so no run is unknown there.
+
+        Raises:
+            LookupError: The local server has no such run.
+        """
         self._backend.cancel(run_id)
 
     def resume(self, run_id: str) -> None:
-        """Asks a `PARKED` run to go on; follows within moments."""
+        """Asks a `PARKED` run to go on, which follows within moments; any other run stays as it is.
+
+        Raises:
+            LookupError: The local server has no such run.
+        """
         self._backend.resume(run_id)
 
     def rerun(self, run_id: str, from_step: str | None = None) -> str:
-        """Starts a new run with the old one's event, and returns its id.
+        """Starts a new run with the old one's event, and returns its id; it is there at once.
+
+        Each call makes another run, and nobody waits for it: a child's rerun tells no parent.
 
         Args:
             run_id: The old run; it stays as it is.
-            from_step: Everything recorded before this step stands in the new run, and is not repeated.
+            from_step: Everything recorded before this step's first result stands in the new run, and is not
+                repeated; where the step has no result yet, everything recorded.
 
         Raises:
             LookupError: There is no such run or step.
@@ -203,11 +234,17 @@ class _Server:
     """The local server, over its JSON API."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        try:
+            parts = urlsplit(url)
+            host, self._port = parts.hostname, parts.port
+        except ValueError:
+            host, parts = None, urlsplit("")
+        if parts.scheme not in {"http", "https"} or not host:
             raise ConfigError(f"Client: url={url!r}. Mend: 'http://127.0.0.1:8787', as `stepbridge dev` prints it.")
         self._url = url
-        self._host, self._port, self._secure = parts.hostname, parts.port, parts.scheme == "https"
+        self._host = host
+        self._secure = parts.scheme == "https"
+        self._path = parts.path.rstrip("/")
 
     def send(self, drafts: tuple[Draft, ...]) -> list[str]:
         rows = [
@@ -229,39 +266,60 @@ class _Server:
     def list_runs(
         self, *, function_id: str | None, status: str | None, since: datetime | None, limit: int, cursor: str | None
     ) -> Page:
-        begin = None if since is None else since.astimezone(UTC).isoformat()
+        begin = None if since is None else max(to_ms(since), 0)
         query = {"function_id": function_id, "status": status, "since": begin, "limit": limit, "cursor": cursor}
         page = self._ask("GET", "runs?" + urlencode({name: v for name, v in query.items() if v is not None}))
         return Page(runs=[_run_view(row) for row in page["runs"]], cursor=page["cursor"])
 
     def cancel(self, run_id: str) -> None:
-        self._ask("POST", f"runs/{quote(run_id, safe='')}/cancel", {})
+        self._ask("POST", f"runs/{quote(run_id, safe='')}/cancel", {}, but=_CONFLICT)
 
     def resume(self, run_id: str) -> None:
-        self._ask("POST", f"runs/{quote(run_id, safe='')}/resume", {})
+        self._ask("POST", f"runs/{quote(run_id, safe='')}/resume", {}, but=_CONFLICT)
 
     def rerun(self, run_id: str, from_step: str | None) -> str:
         answer = self._ask("POST", f"runs/{quote(run_id, safe='')}/rerun", {"from_step": from_step})
         return str(answer["run_id"])
 
-    def _ask(self, method: str, path: str, body: object = None) -> Any:
+    def _ask(self, method: str, path: str, body: object = None, *, but: int = 0) -> Any:
+        """The answer; None where its status is `but`."""
         kind = HTTPSConnection if self._secure else HTTPConnection
         connection = kind(self._host, self._port, timeout=30)
         text = None if body is None else json.dumps(body)
         try:
-            connection.request(method, f"/api/{path}", text, {"Content-Type": "application/json"} if text else {})
+            connection.request(
+                method, f"{self._path}/api/{path}", text, {"Content-Type": "application/json"} if text else {}
+            )
             response = connection.getresponse()
-            answer = json.loads(response.read())
-        except (OSError, HTTPException, ValueError) as error:
+            status, answered = response.status, response.read()
+        except (OSError, HTTPException) as error:
             raise ConnectionError(
-                f"no local server answers at {self._url}: {error}. Mend: `stepbridge dev`."
+                f"no local server answers at {self._url}: {str(error) or type(error).__name__}."
+                " Mend: start it with `stepbridge dev`, or give its address as url=."
             ) from error
         finally:
             connection.close()
-        if response.status < 400:  # noqa: PLR2004 - HTTP
-            return answer
-        message = str(answer.get("error", {}).get("message", answer))
-        raise LookupError(message) if response.status == 404 else ConfigError(message)  # noqa: PLR2004 - HTTP
+        return None if status == but else self._answer(status, answered)
+
+    def _answer(self, status: int, text: bytes) -> Any:
+        try:
+            answer = json.loads(text)
+            if status < _NO_ERROR:
+                return answer
+            message = str(answer["error"]["message"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConnectionError(
+                f"what answers at {self._url} (status {status}) is not a local server of stepbridge."
+                " Mend: give its address as url=."
+            ) from error
+        raise _ERRORS.get(status, ConfigError)(message)
+
+
+def _status(text: str) -> str:
+    try:
+        return Status(text.upper()).value
+    except ValueError as error:
+        raise ConfigError(f"list_runs: status={text!r:.80}. Mend: one of {', '.join(Status)}.") from error
 
 
 def _run_view(row: Mapping[str, Any]) -> RunView:
@@ -271,7 +329,7 @@ def _run_view(row: Mapping[str, Any]) -> RunView:
         function_id=row["function_id"],
         status=row["status"],
         output=row.get("output"),
-        error=row["error"],
+        error=None if row["error"] is None else {"stack": "", **row["error"]},
         event=Event[Any].model_construct(**{"data": {}, **event}),
         attempt=row["attempt"],
         steps=Steps([_step_view(step) for step in row.get("steps", [])]),

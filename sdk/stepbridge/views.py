@@ -16,12 +16,14 @@ class StepView:
 
     Attributes:
         step_id: The step's id; `occurrence` counts its repetitions from 0.
-        kind: `run`, `sleep`, `wait_for_event`, `invoke` or `send_event`.
-        status: `COMPLETED`, `FAILED`, `RETRYING` (to be tried again), `SLEEPING` or `WAITING`.
+        kind: `run`, `sleep`, `wait_for_event`, `wait_for_any`, `wait_for_signal`, `invoke`, `map`, `send_event` or
+            `send_signal`.
+        status: `COMPLETED`, `FAILED`, `RETRYING` (to be tried again), `SLEEPING`, `WAITING`, or `RUNNING` (begun,
+            and not known to have ended; only steps whose start is recorded).
         output: The JSON value; None where there is none.
         error: `{"name", "message", "stack"}` of the last failed attempt, or None.
         attempts: How many attempts were made.
-        started_at: When the last attempt began, or the wait was armed.
+        started_at: When the last attempt began, or the wait that is over was armed; None: waiting.
         ended_at: When it ended; None while it goes on.
         due_at: Until when a sleep, a retry or a wait lasts; None where that is not known.
     """
@@ -67,7 +69,12 @@ class Steps(Mapping[str | tuple[str, int], StepView]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some runs of a list. `cursor` is where the next page begins; None: this is the last."""
+    """Some runs of a list, without their data, outputs and steps.
+
+    Attributes:
+        runs: Newest first.
+        cursor: Where the next page begins, which may turn out to be empty; None: this is the last.
+    """
 
     runs: list[RunView]
     cursor: str | None

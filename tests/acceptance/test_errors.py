@@ -71,6 +71,8 @@ def test_a_step_errors_stack_is_the_users_traceback(colour: Colour) -> None:
         yield ctx.step.run("charge", charge)
 
     stack = error_of(colour.play(script, retries=0))["stack"]
+    assert stack.startswith("Traceback (most recent call last):")
+    assert "During handling" not in stack
     assert "in charge" in stack
     assert "in deep" in stack
     assert "OutOfStockError: no shoes" in stack
@@ -93,6 +95,7 @@ def test_the_recorded_failure_is_shown_on_the_step(colour: Colour) -> None:
 
 def test_only_the_final_failure_counts(colour: Colour) -> None:
     """The errors of earlier attempts may differ; the last one is what is raised."""
+
     def script(ctx: Any) -> Script:
         yield ctx.step.run("fail", flaky)
 
@@ -213,6 +216,7 @@ def test_the_run_error_has_the_handlers_traceback_for_errors_outside_steps(colou
 
     error = error_of(colour.play(script, retries=0))
     assert set(error) == {"name", "message", "stack"}
+    assert error["stack"].startswith("Traceback (most recent call last):")
     assert "in script" in error["stack"]
     assert "sdk/stepbridge" not in error["stack"]
 

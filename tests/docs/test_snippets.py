@@ -5,13 +5,18 @@ from __future__ import annotations
 import linecache
 import sys
 import types
+from collections.abc import Iterator
 
 import pytest
 
+from functions.shop import app as shop
 from functions.shop import services
+from stepbridge.local.server import LocalServer
 from tests.docs.pages import ARCHITECTURE, GUIDE, Block, Page
 
 RUN = [*GUIDE, ARCHITECTURE]
+LOCAL = "http://127.0.0.1:8787"
+"""Where the pages have the local server."""
 
 
 @pytest.fixture
@@ -23,19 +28,28 @@ def module(page: Page, monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     return module
 
 
-def run(block: Block, page: Page, module: types.ModuleType) -> None:
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    """The shop on a port that is free."""
+    with LocalServer(shop, port=0) as server:
+        yield server
+
+
+def run(block: Block, page: Page, module: types.ModuleType, server: LocalServer) -> None:
     """Runs a block; its lines have the numbers that they have in the page."""
-    source = "\n" * (block.line - 1) + block.code
+    source = "\n" * (block.line - 1) + block.code.replace(LOCAL, server.url)
     linecache.cache[str(page.path)] = (len(page.text), None, page.text.splitlines(keepends=True), str(page.path))
     exec(compile(source, str(page.path), "exec"), module.__dict__)  # noqa: S102 - this is what the test is for
 
 
 @pytest.mark.parametrize("page", [page for page in RUN if page.blocks("python")], ids=str)
-def test_every_snippet_runs(page: Page, module: types.ModuleType, subtests: pytest.Subtests) -> None:
+def test_every_snippet_runs(
+    page: Page, module: types.ModuleType, server: LocalServer, subtests: pytest.Subtests
+) -> None:
     """The blocks of a page share one namespace; the tests in them are run as pytest would run them."""
     for block in page.blocks("python"):
         if not block.note:
-            run(block, page, module)
+            run(block, page, module, server)
     for name, test in list(vars(module).items()):
         if name.startswith("test_"):
             for arguments in _arguments(test):

@@ -289,6 +289,23 @@ class TestHandOver:
         assert bench.step() is True
         assert bench.run().output == 3
 
+    def test_a_wait_of_the_handler_s_own_that_never_ends_fails_the_run(self, benches: list[Bench]) -> None:
+        """Three invocations without a record; the error names the line."""
+        app = App("a")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await asyncio.sleep(3600)
+
+        bench = of(benches, app)
+        bench.put("go")
+        for _ in range(3):
+            bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() + 0.05)
+        error = bench.run().error
+        assert error is not None
+        assert error["name"] == "HandOverLoopError"
+        assert __file__ in error["message"]
+
 
 class TestEnding:
     """Terminal states absorb everything."""

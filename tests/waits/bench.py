@@ -202,7 +202,9 @@ class Bench:
     def runs(self, function_id: str = "f") -> list[RunView]:
         """The runs, in the order in which they were made."""
         heads = [item for item in self.stack.table.items() if item["sk"] == "#" and item["fn"] == function_id]
-        reader = Reader(self.stack.ports)
+        unseen = Requests()
+        table, blobs = self.stack.table.counted_by(unseen), self.stack.blobs.counted_by(unseen)
+        reader = Reader(replace(self.stack.ports, table=table, blobs=blobs))
         views = [reader.run(str(head["pk"])[2:]) for head in heads]
         return [view for view in views if view is not None]
 

@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Cancel, ConfigError, Context, EventMatch, event
-from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import RUN_MAX, SCAN_SHARDS
 from stepbridge.core.matching import SCAN, place_of_event, places_of_event, want_event
-from stepbridge.core.records import EventRecord, Head, Status, Wait
+from stepbridge.core.records import Wait
 from stepbridge.engine.store import Store
 from tests.waits.bench import START, Bench
 
@@ -192,7 +191,7 @@ class TestKeys:
         bench.put(NAME, {"a": 1, "b": 2})
         before = bench.requests.snapshot()
         bench.step()
-        assert bench.requests.since(before)["SendMessage"] == 1  # the event itself
+        assert bench.requests.since(before)["SendMessage"] == 0  # its run is moved on inline
         assert bench.run().output == {"a": 1, "b": 2}
 
     @pytest.mark.parametrize(
@@ -511,19 +510,3 @@ class TestCancellersInTheIndex:
             return dict(bench.requests.since(before))
 
         assert cost(3) == cost(300)
-
-
-def test_a_head_does_not_know_the_index(bench_of: Callable[[App], Bench]) -> None:
-    """What a wait holds is enough for its event: no head is read to match."""
-    bench = bench_of(app_that_waits(match="data.k"))
-    store = Store(bench.stack.table)
-    head = Head(
-        run_id="run",
-        function_id="f",
-        status=Status.SLEEPING,
-        event=EventRecord(name="go", id="t", ts=to_ms(START), source="", data="{}"),
-        created_at=START,
-    )
-    (wait,) = wait_for(1, head.run_id, match="data.k")
-    store.put_wait(wait)
-    assert list(store.waits_at(wait.place)) == [wait]

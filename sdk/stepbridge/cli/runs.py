@@ -20,7 +20,7 @@ _ID_LENGTH: Final = 26
 _RECENT: Final = 1000
 """Runs among which the beginning of an id is looked up."""
 
-app = typer.Typer(help="List, show, watch, cancel and resume runs.", no_args_is_help=True)
+app = typer.Typer(help="List, show, watch, cancel, resume and rerun runs.", no_args_is_help=True)
 
 
 @app.command("list")
@@ -76,6 +76,7 @@ def show(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
         "created": _day(run["created_at"]),
         "ended": _day(run["ended_at"]),
         "parent": run["parent_id"] or "",
+        "rerun of": run["rerun_of"] or "",
         "output": "" if run["output"] is None else words.value(run["output"], 500),
     }
     for name, fact in facts.items():
@@ -118,6 +119,27 @@ def resume(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
     """Let a parked run go on, its code mended."""
     remote = Remote(url)
     _tell(remote.post("runs", whole_id(remote, run_id), "resume"), Output(as_json=as_json))
+
+
+@app.command()
+def rerun(
+    run_id: RunId,
+    from_step: Annotated[
+        str | None,
+        typer.Option(metavar="STEP", help="What was recorded before this step stands, and is not repeated."),
+    ] = None,
+    url: Url = URL,
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Start a new run with a run's event; the run itself stays as it is."""
+    remote, output = Remote(url), Output(as_json=as_json)
+    started = remote.post("runs", whole_id(remote, run_id), "rerun", body={"from_step": from_step})
+    if as_json:
+        output.document(started)
+        return
+    output.text(f"run {started['run_id']} of {started['function_id']}")
+    output.text(f"Follow it: stepbridge runs watch {started['run_id']}")
 
 
 def whole_id(remote: Remote, text: str) -> str:

@@ -201,14 +201,18 @@ def register_of(item: Item) -> Register:
 
 
 # -- what is armed ---------------------------------------------------------------------------------
+_WAIT_TAGS: Final = {Kind.WAIT: "w", Kind.WAIT_ANY: "a", Kind.SIGNAL: "s"}
+_WAIT_KINDS: Final = {tag: kind for kind, tag in _WAIT_TAGS.items()}
+
+
 def armed_text(armed: tuple[Armed, ...]) -> str:
     """Armed waits and children as compact JSON; the keys of steps follow from their ids."""
     rows: list[list[Any]] = []
     for one in armed:
         deadline = None if one.deadline is None else to_ms(one.deadline)
         match one:
-            case ArmedWait(places=places):
-                rows.append(["w", one.step_id, one.occurrence, deadline, *places])
+            case ArmedWait(places=places, kind=kind):
+                rows.append([_WAIT_TAGS[kind], one.step_id, one.occurrence, deadline, *places])
             case ArmedChild(run_id=run_id, app=app):
                 rows.append(["c", one.step_id, one.occurrence, deadline, run_id, *([app] if app else [])])
             case ArmedMap(count=count, children=children):
@@ -222,9 +226,16 @@ def armed_of(text: str) -> tuple[Armed, ...]:
     for tag, step_id, occurrence, deadline_ms, *rest in json.loads(text or "[]"):
         key = step_key(step_id, occurrence)
         deadline = None if deadline_ms is None else from_ms(deadline_ms)
-        if tag == "w" and deadline is not None:
+        if tag in _WAIT_KINDS and deadline is not None:
             armed.append(
-                ArmedWait(step_key=key, step_id=step_id, occurrence=occurrence, places=tuple(rest), deadline=deadline)
+                ArmedWait(
+                    step_key=key,
+                    step_id=step_id,
+                    occurrence=occurrence,
+                    places=tuple(rest),
+                    deadline=deadline,
+                    kind=_WAIT_KINDS[tag],
+                )
             )
         elif tag == "m":
             armed.append(
@@ -315,6 +326,7 @@ def head_of(item: Item) -> Head:
         forgiven_epoch=int(item.get("fe", 0)),
         timers=tuple(Timer(due_ms=int(name[1:]), scheduled=name[0] == "s") for name in _names(item, "tm")),
         armed=armed_of(str(item.get("ar", ""))),
+        idle_hand_overs=int(item.get("ih", 0)),
         pages=int(item.get("ap", 0)),
         seen=_names(item, "sn"),
         event=EventRecord(name=name, id=event_id, ts=ts, source=source, data=stored_value(item, "d")),

@@ -74,6 +74,8 @@ MAP_SHARD: Final = 100
 """Items that one partition joins: its join item stays under 1 KB, and no key takes 1,000 writes a second."""
 INVOCATIONS_MAX: Final = 100_000
 """Of one run, before it is parked: the guard that Lambda's own loop detection would be. `App` may raise it."""
+IDLE_HAND_OVERS_MAX: Final = 3
+"""Invocations in a row that recorded nothing before their time was up: the handler's own wait never ends."""
 CANCEL_CHECK_SECONDS: Final = 1.0
 """A long invocation looks so often whether another one has ended its run."""
 

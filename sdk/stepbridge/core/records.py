@@ -25,7 +25,6 @@ class Status(StrEnum):
 
 
 TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
-OPEN = (Status.QUEUED, Status.RUNNING, Status.SLEEPING)
 
 
 class Kind(StrEnum):
@@ -153,6 +152,7 @@ class ArmedWait:
     places: tuple[str, ...]
     """Partition keys of its items, one an alternative."""
     deadline: datetime
+    kind: Kind = Kind.WAIT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +214,8 @@ class Head:
     timers: tuple[Timer, ...] = ()
     """The live timers that wake this run; seldom more than one, since only the earliest is armed."""
     armed: tuple[Armed, ...] = ()
+    idle_hand_overs: int = 0
+    """Hand-overs in a row without a new record."""
     pages: int = 0
     """How many pages of further armed waits and children stand beside the head."""
     seen: tuple[str, ...] = ()

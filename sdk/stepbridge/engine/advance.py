@@ -17,6 +17,7 @@ from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.limits import (
     CRASH_LIMIT,
     HAND_OVER_MARGIN,
+    IDLE_HAND_OVERS_MAX,
     QUEUE_DELAY_MAX,
     SCHEDULE_GRAIN,
     SEEN_INLINE,
@@ -244,18 +245,26 @@ class Advance:
                 _LOG.error("run %s of function %s is parked: %s", head.run_id, head.function_id, failure.message)
                 return self._suspend(replace(head, status=Status.PARKED, failure=failure), session)
             case Suspended():
-                head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None)
+                head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=0)
                 return self._suspend(self._arm_next(head, session.dues() if session else []), session, outcome)
-            case HandOver():
-                self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])
-                head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None)
-                return self._suspend(self._arm_next(head, session.dues() if session else []), session)
+            case HandOver(line):
+                return self._hand_over(head, session, line)
             case Stopped():
                 return self._suspend(replace(head, status=Status.SLEEPING), session)
             case Aborted(error):
                 raise error
             case _:
                 assert_never(outcome)
+
+    def _hand_over(self, head: Head, session: Session | None, line: str) -> Answer:
+        """The next invocation's message first, then the head."""
+        idle = 0 if session is None or session.has_recorded else head.idle_hand_overs + 1
+        if idle >= IDLE_HAND_OVERS_MAX:
+            now = self._ports.clock.now()
+            return self._end(replace(head, status=Status.FAILED, failure=_stuck(line), ended_at=now), session)
+        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])
+        head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=idle)
+        return self._suspend(self._arm_next(head, session.dues() if session else []), session)
 
     def _end(self, head: Head, session: Session | None) -> Answer:
         if session is not None:
@@ -360,3 +369,11 @@ def _birth(work: Start) -> Head:
 def _model(function: Function[Any], event_name: str) -> Any:
     triggers = (trigger for trigger in function.triggers if isinstance(trigger, EventTrigger))
     return next((t.model for t in triggers if t.model is not None and t.names(event_name)), None)
+
+
+def _stuck(line: str) -> Failure:
+    message = (
+        f"{IDLE_HAND_OVERS_MAX} invocations in a row ended at their time limit without recording anything;"
+        f" the handler awaits at {line or 'an unknown line'}. Mend: wait in a step (sleep, wait_for_event), or put the call into one."
+    )
+    return Failure(name="HandOverLoopError", message=message)

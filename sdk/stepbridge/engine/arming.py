@@ -218,6 +218,7 @@ class Arming:
                 occurrence=call.occurrence,
                 places=tuple(place for want in wants for place in want.places),
                 deadline=deadline,
+                kind=call.step.kind,
             )
         )
         return deadline
@@ -273,6 +274,7 @@ class Arming:
                 occurrence=call.occurrence,
                 places=want.places,
                 deadline=call.due_at,
+                kind=Kind.SIGNAL,
             )
         )
         return None

@@ -373,9 +373,10 @@ class AsyncReplay:
         session = self.session
         session.handing_over = True
         if not self._bodies and not session.inflight:
-            if lines := self.holding():
+            lines = self.holding()
+            if lines:
                 session.warn(f"handed over while the handler awaits at {lines[0]}; that await is repeated")
-            self._end(HandOver())
+            self._end(HandOver(lines[0] if lines else ""))
             return
         if not self._threads:  # a thread cannot be stopped; it must not be left running either
             for body in list(self._bodies.values()):

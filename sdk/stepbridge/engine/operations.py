@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+import heapq
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from stepbridge.core import ids
-from stepbridge.core.history import history_of
+from stepbridge.core.conditions import Item
+from stepbridge.core.history import history_of, is_outside
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.items import index_partition
-from stepbridge.core.limits import RETENTION
+from stepbridge.core.limits import RETENTION, RUN_MAX
 from stepbridge.core.messages import Cancel, Resume, Start, Work, message_text
-from stepbridge.core.records import Head, Register, Status
-from stepbridge.engine.reader import Reader
+from stepbridge.core.records import Blob, Head, Kind, Mark, Register, Status, Stored
+from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.reader import Reader, summary
 from stepbridge.engine.store import Store
+from stepbridge.errors import ConfigError
 from stepbridge.ports import Outgoing, Ports
 from stepbridge.views import Page, RunView
 
-RERUN = "rerun"
+RERUN: Final = "rerun"
+"""In a head's `extra`: the run that this one is a rerun of."""
+_CURSOR: Final = re.compile(r"[0-9]{13}#\S+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where a page ended: at this day of this function, below this sort key."""
-
-    function: int
-    day: datetime
-    after: str | None
+class UnknownError(LookupError):
+    """There is no such run, step or function."""
 
 
 class Operations:
@@ -38,20 +41,21 @@ class Operations:
         self._ports = ports
         self._function_ids = function_ids
         self._store = Store(ports.table)
+        self._payloads = Payloads(ports.blobs)
         self._reader = Reader(ports)
 
     def get_run(self, run_id: str) -> RunView:
         """The run as it stands.
 
         Raises:
-            LookupError: There is none.
+            UnknownError: There is none.
         """
         return self._reader.view(self._head(run_id))
 
     def _head(self, run_id: str) -> Head:
         head = self._store.head(run_id)
         if head is None:
-            raise LookupError(f"there is no run {run_id!r} (it never began, or its records have expired)")
+            raise UnknownError(f"there is no run {run_id!r:.80} (it has not begun, or its records have expired)")
         return head
 
     def cancel(self, run_id: str) -> None:
@@ -62,34 +66,92 @@ class Operations:
         """A parked run goes on; any other is woken, which does nothing to it."""
         self._tell(Resume(run_id=run_id))
 
+    def _tell(self, work: Work) -> None:
+        self._ports.queue.send([Outgoing(body=message_text(work))])
+
+    # -- rerun -------------------------------------------------------------------------------------
     def rerun(self, run_id: str, new_run_id: str, from_step: str | None = None) -> str:
         """A new run with the old one's event; with `from_step` all that was recorded before that step stands.
 
+        The records are there before the message that starts the run; its head comes last, so that the run can
+        be read at once, and is never one that nothing starts.
+
         Raises:
-            LookupError: There is no such run, or it has no such step.
+            UnknownError: There is no such run, or it has no such step.
         """
         head = self._head(run_id)
-        if from_step is not None:
-            self._copy(head, new_run_id, from_step)
-        event = replace(head.event, data=self._store.trigger_data(head))
-        extra = {**head.extra, RERUN: run_id}
+        if not head.function_id:
+            raise UnknownError(f"run {run_id} was cancelled before it began: its event is not known")
         now = self._ports.clock.now()
-        self._tell(Start(run_id=new_run_id, function_id=head.function_id, event=event, created_at=now, extra=extra))
+        if from_step is not None:
+            self._copy(self._before(head, from_step), new_run_id, now)
+        start = Start(
+            run_id=new_run_id,
+            function_id=head.function_id,
+            event=replace(head.event, data=self._kept(self._store.trigger_data(head), new_run_id)),
+            created_at=now,
+            extra={**head.extra, RERUN: run_id},
+        )
+        self._tell(start)
+        queued = Head(
+            run_id=new_run_id,
+            function_id=start.function_id,
+            status=Status.QUEUED,
+            event=start.event,
+            created_at=now,
+            extra=start.extra,
+        )
+        self._store.enqueue(queued)
         return new_run_id
 
-    def _copy(self, head: Head, new_run_id: str, from_step: str) -> None:
-        """Registers ranked before the step, renumbered so that they rank before all that the new run records."""
-        history = history_of(self._store.past(head.run_id).registers, head.seen, self._ports.clock.now())
+    def _before(self, head: Head, from_step: str) -> list[Register]:
+        """The results that rank before the step's first one; all of them, where the step has none yet."""
+        past = self._store.past(head.run_id)
+        history = history_of(past.registers, head.seen, head.ended_at or self._ports.clock.now())
         ranked = [register for _, register in sorted(history.ranked.values(), key=lambda hit: hit[0])]
-        place = next((n for n, register in enumerate(ranked) if register.step_id == from_step), None)
-        if place is None:
-            known = ", ".join(dict.fromkeys(register.step_id for register in ranked)) or "none"
-            raise LookupError(f"run {head.run_id} has no recorded step {from_step!r}; it has: {known}")
-        for number, register in enumerate(ranked[:place]):
-            self._store.put_register(new_run_id, _renumbered(register, number))
+        for place, register in enumerate(ranked):
+            if register.step_id == from_step:
+                return ranked[:place]
+        pending = (*history.unfinished.values(), *past.armed, *head.armed)
+        known = dict.fromkeys(one.step_id for one in (*ranked, *pending) if one.step_id[:1] != "~")
+        if from_step in known:
+            return ranked
+        raise UnknownError(f"run {head.run_id} has no step {from_step!r:.80}; it has: {', '.join(known) or 'none'}")
 
-    def _tell(self, work: Work) -> None:
-        self._ports.queue.send([Outgoing(body=message_text(work))])
+    def _copy(self, ranked: Iterable[Register], new_run_id: str, now: datetime) -> None:
+        """Writes the results in their order, as epoch 0: before all that the new run will record.
+
+        As ever, a result from outside is listed by the next record of the run's own, the last ones by a list.
+        """
+        unlisted: list[str] = []
+        number = 0
+        for register in ranked:
+            copy = replace(register, value=self._kept(register.value, new_run_id), seen=(), places=())
+            if register.order is not None:
+                copy = replace(copy, order=(0, number))
+            if is_outside(register):
+                unlisted.append(register.key)
+            else:
+                copy = replace(copy, seen=tuple(unlisted))
+                unlisted.clear()
+            self._store.put_register(new_run_id, copy, copied_at=now)
+            number += 1
+        if unlisted:
+            listing = Register(
+                key=f"~{0:09}-{number}",
+                step_id="",
+                kind=Kind.SEEN,
+                mark=Mark.OK,
+                order=(0, number),
+                seen=tuple(unlisted),
+                started_at=now,
+                ended_at=now,
+            )
+            self._store.put_register(new_run_id, listing)
+
+    def _kept(self, value: Stored | None, owner: str) -> Stored | None:
+        """The value, a blob as one of the new run's own: the old run's expire with it."""
+        return self._payloads.keep(self._payloads.text(value), owner) if isinstance(value, Blob) else value
 
     # -- lists -------------------------------------------------------------------------------------
     def list_runs(
@@ -101,47 +163,50 @@ class Operations:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """Runs, newest first within a function; read from the list index a day at a time."""
-        functions = list(self._function_ids) if function_id is None else [function_id]
-        now = self._ports.clock.now()
-        oldest = max(since or now - RETENTION, now - RETENTION - timedelta(days=366))
-        place = _place(cursor) if cursor else _Place(0, now, None)
+        """Runs made since an instant or in the last 30 days, newest first; the list is read a day at a time.
+
+        Raises:
+            ConfigError: The cursor is not one that a page gave, or no function is named anywhere.
+        """
+        functions = self._function_ids if function_id is None else [function_id]
+        if not functions:
+            raise ConfigError("list_runs: of which functions? Mend: give function_id=, or the client function_ids=.")
+        if cursor is not None and not _CURSOR.fullmatch(cursor):
+            raise ConfigError(f"list_runs: cursor {cursor!r:.80} is not one that a page gave.")
         found: list[RunView] = []
-        while place.function < len(functions):
-            if place.day.date() < oldest.date():
-                place = _Place(place.function + 1, now, None)
-                continue
-            partition = index_partition(functions[place.function], place.day)
-            rows = self._ports.table.query_index(partition, after=place.after, limit=limit)
-            for row in rows:
-                place = replace(place, after=str(row["gs"]))
-                run_id = str(row["gs"]).partition("#")[2]
-                view = self._reader.run(run_id)
-                if view is None or (since is not None and view.created_at < since):
-                    continue
-                if status is None or view.status == Status(status).value:
-                    found.append(view)
-                if len(found) == limit:
-                    return Page(runs=found, cursor=_cursor(place))
-            if len(rows) < limit:
-                place = _Place(place.function, place.day - timedelta(days=1), None)
+        last = ""
+        for row in self._rows(functions, since, cursor, limit + 1):
+            if status is not None and row.get("ls", status) != status:
+                continue  # the index knows how it ended
+            if len(found) == limit:
+                return Page(runs=found, cursor=last)
+            last = str(row["gs"])
+            head = self._store.head(last.partition("#")[2])
+            if head is not None and status in {None, head.status.value}:
+                found.append(summary(head))
         return Page(runs=found, cursor=None)
 
+    def _rows(self, functions: Sequence[str], since: datetime | None, cursor: str | None, limit: int) -> Iterator[Item]:
+        """The rows of the list index, newest first: what is older than the cursor, and not than `since`."""
+        now = self._ports.clock.now()
+        oldest = max(since or now - RETENTION, now - RETENTION - RUN_MAX).astimezone(UTC)
+        day = now if cursor is None else from_ms(int(cursor[:13]))
+        end = f"{to_ms(oldest):013}"
+        while day.date() >= oldest.date():
+            shelves = [self._shelf(index_partition(function, day), cursor, limit) for function in functions]
+            for row in heapq.merge(*shelves, key=lambda row: str(row["gs"]), reverse=True):
+                if str(row["gs"]) < end:
+                    return
+                yield row
+            day, cursor = day - timedelta(days=1), None
 
-def _renumbered(register: Register, number: int) -> Register:
-    return replace(register, order=(0, number), seen=(), places=())
-
-
-def _cursor(place: _Place) -> str:
-    return f"{place.function}|{to_ms(place.day)}|{place.after or ''}"
-
-
-def _place(cursor: str) -> _Place:
-    try:
-        function, day_ms, after = cursor.split("|", 2)
-        return _Place(int(function), from_ms(int(day_ms)), after or None)
-    except ValueError as error:
-        raise ValueError(f"{cursor!r} is no cursor of a page") from error
+    def _shelf(self, partition: str, after: str | None, limit: int) -> Iterator[Item]:
+        while True:
+            rows = self._ports.table.query_index(partition, after=after, limit=limit)
+            yield from rows
+            if len(rows) < limit:
+                return
+            after = str(rows[-1]["gs"])
 
 
 def new_run_id(run_id: str, chance: str) -> str:

@@ -39,6 +39,9 @@ class Suspended:
 class HandOver:
     """The time is up; the run goes on in the next invocation."""
 
+    line: str = ""
+    """Where the handler awaited something of its own, which then is repeated."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parked:

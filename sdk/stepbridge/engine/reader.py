@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, assert_never
 
 from stepbridge.core.history import history_of
-from stepbridge.core.records import Armed, ArmedMap, ArmedWait, Failure, Head, Kind, Mark, Register, Stored
+from stepbridge.core.records import Armed, ArmedChild, ArmedMap, ArmedWait, Failure, Head, Kind, Mark, Register, Stored
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.session import event_for
 from stepbridge.engine.store import Past, Store
+from stepbridge.events import Event
 from stepbridge.ports import Ports
 from stepbridge.views import RunView, Steps, StepView
 
@@ -32,26 +34,11 @@ class Reader:
         """The run of this head."""
         past = self._store.past(head.run_id)
         data = past.data if head.event.data is None else head.event.data
-        row = {
-            "name": head.event.name,
-            "data": self._json(data or "{}"),
-            "id": head.event.id,
-            "ts": head.event.ts,
-            "source": head.event.source,
-        }
-        return RunView(
-            run_id=head.run_id,
-            function_id=head.function_id,
-            status=head.status.value,
+        return replace(
+            summary(head),
             output=self._json(self._store.output(head)),
-            error=_error(head.failure),
-            event=event_for(row, None),
-            attempt=head.attempt,
+            event=_event(head, self._json(data or "{}")),
             steps=Steps(self._steps(head, past)),
-            created_at=head.created_at,
-            started_at=head.started_at if head.epoch else None,
-            ended_at=head.ended_at,
-            parent_id=None if head.parent is None else head.parent.run_id,
         )
 
     def _json(self, stored: Stored | None) -> Any:
@@ -73,6 +60,8 @@ class Reader:
         status = "COMPLETED"
         if register.mark is Mark.ERROR:
             status = "FAILED"
+        elif register.mark is Mark.STARTED:
+            status = "RUNNING"
         elif register.mark is Mark.RETRY:
             status = "RETRYING"
         elif register.mark is Mark.DUE and register.due_at is not None and register.due_at > now:
@@ -94,9 +83,39 @@ class Reader:
         )
 
 
+def summary(head: Head) -> RunView:
+    """What the head alone tells of its run: all but the trigger's data, the output and the steps."""
+    return RunView(
+        run_id=head.run_id,
+        function_id=head.function_id,
+        status=head.status.value,
+        output=None,
+        error=_error(head.failure),
+        event=_event(head, {}),
+        attempt=head.attempt,
+        steps=Steps([]),
+        created_at=head.created_at,
+        started_at=head.started_at if head.epoch else None,
+        ended_at=head.ended_at,
+        parent_id=None if head.parent is None else head.parent.run_id,
+    )
+
+
+def _event(head: Head, data: Any) -> Event[Any]:
+    event = head.event
+    return event_for({"name": event.name, "data": data, "id": event.id, "ts": event.ts, "source": event.source}, None)
+
+
 def _waiting(armed: Armed) -> StepView:
-    kinds = {ArmedWait: Kind.WAIT, ArmedMap: Kind.MAP}
-    kind = kinds.get(type(armed), Kind.INVOKE)
+    match armed:
+        case ArmedWait():
+            kind = armed.kind
+        case ArmedMap():
+            kind = Kind.MAP
+        case ArmedChild():
+            kind = Kind.INVOKE
+        case _:
+            assert_never(armed)
     return StepView(
         step_id=armed.step_id,
         occurrence=armed.occurrence,

@@ -170,6 +170,7 @@ class Recording:
     def record(self, call: Call, register: Register, text: str | None = None) -> Result | None:
         """Writes the register and adopts the one that stands; `text` is its value. None: a retry."""
         session = self._session
+        session.has_recorded = True
         if register.mark is Mark.RETRY:
             stored = self._put(call, register)
             if stored.mark is Mark.RETRY:

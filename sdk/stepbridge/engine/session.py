@@ -53,6 +53,7 @@ class Session:
         """The trigger as the handler sees it."""
         self.closed = False
         self.handing_over = False
+        self.has_recorded = False
         self.fatal: Outcome | None = None
         self.pending: dict[str, Call] = {}
         self.inflight: set[int] = set()

@@ -54,7 +54,6 @@ from stepbridge.core.items import (
 )
 from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, MAP_SHARD, RETENTION, RUN_MAX
 from stepbridge.core.records import (
-    OPEN,
     TERMINAL,
     Armed,
     Blob,
@@ -67,6 +66,7 @@ from stepbridge.core.records import (
     Stored,
     Wait,
 )
+from stepbridge.core.transitions import Cause, allowing
 from stepbridge.ports import Table
 
 
@@ -96,9 +96,11 @@ class Past:
 
 _NO_RUN = Absent("pk")
 _EXISTS = Present("pk")
-_NOT_ENDED = Among("st", tuple(status.value for status in OPEN))
-_NOT_ENDED_OR_PARKED = Among("st", (*(status.value for status in OPEN), Status.PARKED.value))
-_NOT_SUSPENDED = Among("st", (Status.QUEUED.value, Status.RUNNING.value))
+_CLAIMABLE = Among("st", allowing(Cause.CLAIM))
+_STARTABLE = Among("st", allowing(Cause.START))
+_CANCELLABLE = Among("st", allowing(Cause.CANCEL))
+_PARKED = Among("st", allowing(Cause.RESUME))
+_HELD = Among("st", allowing(Cause.SUSPEND))
 
 
 def _lease_over(now: datetime) -> Condition:
@@ -106,7 +108,7 @@ def _lease_over(now: datetime) -> Condition:
 
 
 def _still_mine(epoch: int) -> Condition:
-    return both(equals("st", Status.RUNNING.value), equals("ep", epoch))
+    return both(_HELD, equals("ep", epoch))
 
 
 class Store:
@@ -125,7 +127,7 @@ class Store:
     def unpark(self, head: Head) -> None:
         """Makes a parked run one that sleeps, its crashes forgiven; the message that asks for it then wakes it."""
         change = Change(set={"st": Status.SLEEPING.value, "lx": 0, "fe": head.epoch}, remove=("er",))
-        when = both(equals("st", Status.PARKED.value), equals("ep", head.epoch))
+        when = both(_PARKED, equals("ep", head.epoch))
         self._table.update(head_key(head.run_id), change, when)
 
     def claim(
@@ -137,8 +139,8 @@ class Store:
         needs a run that is there and has not ended. Nobody takes a lease that is not over.
         """
         free = _lease_over(now)
-        starts = either(_NO_RUN, both(_NOT_SUSPENDED, free))
-        when = both(_EXISTS, _NOT_ENDED, free) if birth is None else starts
+        starts = either(_NO_RUN, both(_STARTABLE, free))
+        when = both(_EXISTS, _CLAIMABLE, free) if birth is None else starts
         change = Change(
             set={
                 "st": Status.RUNNING.value,
@@ -199,6 +201,7 @@ class Store:
             "tm": timers_text(head.timers) or None,
             "ar": armed_text(armed) if armed else None,
             "ap": pages or None,
+            "ih": head.idle_hand_overs or None,
             "sn": ",".join(head.seen) or None,
             "ra": None if head.retry_at is None else to_ms(head.retry_at),
             "er": _failure_text(head.failure),
@@ -229,7 +232,7 @@ class Store:
 
     def cancel(self, head: Head) -> Head:
         """Writes CANCELLED over any head that has not ended, and where none is; returns the head as it is now."""
-        when = either(_NO_RUN, _NOT_ENDED_OR_PARKED)
+        when = either(_NO_RUN, _CANCELLABLE)
         change = replace(self._ending(head), default=head_birth(head))
         answer = self._table.update(head_key(head.run_id), change, when)
         assert answer.item is not None  # noqa: S101 - written, or refused by the one that stands
@@ -242,25 +245,32 @@ class Store:
 
     def set_wake(self, run_id: str, finisher: str) -> bool:
         """Whether `finisher` is the one to send the wake: the flag was free, or it is its own."""
-        when = both(_NOT_ENDED, Absent("wk"))
+        when = both(_CLAIMABLE, Absent("wk"))
         answer = self._table.update(head_key(run_id), Change(set={"wk": finisher}), when)
         return answer.ok or (answer.item is not None and answer.item.get("wk") == finisher)
 
     # -- registers ---------------------------------------------------------------------------------
     def put_register(
-        self, run_id: str, register: Register, *, after_attempts: int = 0, started_in: int | None = None
+        self,
+        run_id: str,
+        register: Register,
+        *,
+        after_attempts: int = 0,
+        started_in: int | None = None,
+        copied_at: datetime | None = None,
     ) -> Register:
         """Writes a register once; whoever comes second gets the one that stands.
 
         A step that has failed `after_attempts` times may be written over, by the next attempt only; one
-        whose start is recorded, by who started it: the epoch `started_in`.
+        whose start is recorded, by who started it: the epoch `started_in`. What another run recorded long
+        ago is kept from `copied_at` on.
         """
         when: Condition = Absent("sk")
         if started_in is not None:
             when = both(equals("st", Mark.STARTED.value), equals("ep", started_in))
         elif after_attempts:
             when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))
-        item = {**register_item(run_id, register), "ttl": self._far(register.ended_at)}
+        item = {**register_item(run_id, register), "ttl": self._far(copied_at or register.ended_at)}
         standing = self._table.put(item, when)
         return register if standing is None else register_of(standing)
 

@@ -8,6 +8,7 @@
     GET  /api/runs                      ?function_id&status&since&limit&cursor    {"runs", "cursor"}
     GET  /api/runs/{id}                                                 the run
     POST /api/runs/{id}/cancel, resume                                  the run
+    POST /api/runs/{id}/rerun           {"from_step"}                   {"run_id", "function_id"} of the new run
 
 Errors: {"error": {"code", "message"}} with a status of HTTP.
 """
@@ -23,9 +24,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from stepbridge.core.records import Status
+from stepbridge.engine.operations import UnknownError
 from stepbridge.errors import ConfigError
 from stepbridge.local.guard import ApiError, JsonResponse, body_of, json_of
-from stepbridge.local.service import ConflictError, Service, UnknownError
+from stepbridge.local.service import ConflictError, Service
 from stepbridge.local.shapes import Json
 
 BODY_MAX: Final = 8 * 1024 * 1024
@@ -63,6 +65,7 @@ def api_routes(service: Service) -> list[Route]:
         route("GET", "runs/{run_id}", _run),
         route("POST", "runs/{run_id}/cancel", _cancel),
         route("POST", "runs/{run_id}/resume", _resume),
+        route("POST", "runs/{run_id}/rerun", _rerun),
     ]
 
 
@@ -116,6 +119,14 @@ async def _resume(service: Service, request: Request) -> Json:
     run_id = request.path_params["run_id"]
     service.resume(run_id)
     return await _follow(service, run_id, lambda status: status is not Status.PARKED)
+
+
+async def _rerun(service: Service, request: Request) -> Json:
+    body = await _json(request)
+    from_step = body.get("from_step") if isinstance(body, dict) and set(body) <= {"from_step"} else 0
+    if not isinstance(from_step, str | None):
+        raise ApiError(400, "BadRequest", 'the body of rerun is to be {"from_step": null} or {"from_step": "step id"}')
+    return service.rerun(request.path_params["run_id"], from_step)
 
 
 async def _follow(service: Service, run_id: str, is_done: Callable[[Status], bool]) -> Json:

@@ -14,6 +14,7 @@ from typing import Final
 from stepbridge.core.conditions import Item
 from stepbridge.core.items import HEAD_SK
 from stepbridge.core.records import Status
+from stepbridge.engine.operations import RERUN
 
 _CURSOR: Final = re.compile(r"([0-9]{1,15})\.([a-z2-7]{1,64})")
 
@@ -64,9 +65,10 @@ class RunList:
             if listed is None:
                 listed = self._runs[run_id] = _Listed((int(item["t0"]), run_id), app_id, function_id, status)
                 self._move(listed, None, status)
-                event_id = json.loads(str(item["ev"]))[1]
-                self._by_event[event_id] = (*self._by_event.get(event_id, ()), run_id)
-            elif listed.status is not status and not listed.status.is_terminal:
+                if RERUN not in json.loads(str(item.get("x", "{}"))):
+                    event_id = json.loads(str(item["ev"]))[1]
+                    self._by_event[event_id] = (*self._by_event.get(event_id, ()), run_id)
+            elif status not in {listed.status, Status.QUEUED} and not listed.status.is_terminal:
                 self._move(listed, listed.status, status)
         self.touch(run_id)
 
@@ -102,7 +104,7 @@ class RunList:
         return None if listed is None else listed.app_id
 
     def started_by(self, event_id: str) -> tuple[str, ...]:
-        """The ids of the runs that an event has started so far."""
+        """The ids of the runs that an event has started so far; their reruns are no more its doing."""
         return self._by_event.get(event_id, ())
 
     def page(

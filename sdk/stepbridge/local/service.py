@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from stepbridge.core import ids
 from stepbridge.core.instants import to_ms
-from stepbridge.core.messages import Cancel, Resume, Start, Work, message_text
+from stepbridge.core.messages import Start, message_text
 from stepbridge.core.records import EventRecord, Head, Status
 from stepbridge.core.steps import Draft
 from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine.operations import UnknownError, new_run_id
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
 from stepbridge.events import drafts_of
@@ -29,10 +30,6 @@ from stepbridge.ports import Outgoing
 
 INVOKED: Final = "stepbridge/function.invoked"
 """The trigger of a run that was invoked, where its function has no event of its own."""
-
-
-class UnknownError(LookupError):
-    """There is no such run or function."""
 
 
 class ConflictError(ValueError):
@@ -124,7 +121,8 @@ class Service:
         now = self.world.clock.now()
         kept = Payloads(site.ports.blobs).keep(draft.data, run_id)
         event = EventRecord(name=name, id=event_id, ts=to_ms(now), source="local", data=kept)
-        self._post(site, Start(run_id=run_id, function_id=function_id, event=event, created_at=now))
+        start = Start(run_id=run_id, function_id=function_id, event=event, created_at=now)
+        site.ports.queue.send([Outgoing(body=message_text(start))])
         return {"run_id": run_id, "function_id": function_id}
 
     def _function(self, function_id: str) -> tuple[Site, Function[Any]]:
@@ -183,7 +181,7 @@ class Service:
         site, head = self._get(run_id)
         if head.status.is_terminal:
             raise ConflictError(f"run {run_id} has ended already: it is {head.status.value}")
-        self._post(site, Cancel(run_id=run_id, reason="cancelled by hand"))
+        site.operations.cancel(run_id)
 
     def resume(self, run_id: str) -> None:
         """Asks for a parked run to go on; it follows within moments.
@@ -195,10 +193,20 @@ class Service:
         site, head = self._get(run_id)
         if head.status is not Status.PARKED:
             raise ConflictError(f"run {run_id} is {head.status.value}; only a PARKED run is to be resumed")
-        self._post(site, Resume(run_id=run_id))
+        site.operations.resume(run_id)
 
-    def _post(self, site: Site, work: Work) -> None:
-        site.ports.queue.send([Outgoing(body=message_text(work))])
+    def rerun(self, run_id: str, from_step: str | None = None) -> Json:
+        """Starts a new run with the run's event; before `from_step` it has the run's records.
+
+        Returns:
+            `run_id` and `function_id` of the new run, which is there at once.
+
+        Raises:
+            UnknownError: There is no such run, or it has no such step.
+        """
+        site, head = self._get(run_id)
+        rerun_id = site.operations.rerun(run_id, new_run_id(run_id, str(uuid.uuid4())), from_step)
+        return {"run_id": rerun_id, "function_id": head.function_id}
 
     def _get(self, run_id: str) -> tuple[Site, Head]:
         found = self._find(run_id)

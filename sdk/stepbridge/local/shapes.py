@@ -14,6 +14,7 @@ from stepbridge.core.items import wait_key, wait_of
 from stepbridge.core.matching import place_of_event
 from stepbridge.core.records import ArmedWait, Head, Kind, Status, Wait
 from stepbridge.core.triggers import CronTrigger, EventTrigger, InvokeTrigger, Trigger
+from stepbridge.engine.operations import RERUN
 from stepbridge.function import Function
 from stepbridge.local.sites import Site
 from stepbridge.views import RunView, StepView
@@ -38,6 +39,7 @@ def run_row(site: Site, head: Head) -> Json:
         "started_at": instant(head.started_at if head.epoch else None),
         "ended_at": instant(head.ended_at),
         "parent_id": None if head.parent is None else head.parent.run_id,
+        "rerun_of": head.extra.get(RERUN),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from stepbridge.app import App
 from stepbridge.core.conditions import Item
 from stepbridge.engine.engine import Engine
+from stepbridge.engine.operations import Operations
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants
 from stepbridge.engine.store import Store
@@ -28,6 +29,7 @@ class Site:
     store: Store
     engine: Engine
     reader: Reader
+    operations: Operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +60,5 @@ def site_of(world: World, app: App, workers: Workers, runs: RunList) -> Site:
         store=store,
         engine=Engine(app, ports, workers, store),
         reader=Reader(ports),
+        operations=Operations(app.id, ports, tuple(app.functions)),
     )

@@ -1,0 +1,568 @@
+"""Ending early: cancellation by event and by hand, timeouts, children, and what is left behind: nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stepbridge import App, Cancel, Context, ContextSync, StepError, Timeouts, event, invoke_only
+from stepbridge.core.ids import child_run_id, step_key
+from stepbridge.core.messages import Cancel as CancelMessage
+from stepbridge.engine.workers import Workers
+from tests.waits.bench import START, Bench
+
+
+def sleeper(**options: Any) -> App:
+    """A step, a wait and a sleep of two days side by side, a step."""
+    import asyncio
+
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), **options)
+    async def handler(ctx: Context) -> str:
+        await ctx.step.run("before", lambda: None)
+        await asyncio.gather(
+            ctx.step.wait_for_event("w", event="paid", match="data.k", timeout="9 days"), ctx.step.sleep("z", "2 days")
+        )
+        await ctx.step.run("after", lambda: None)
+        return "done"
+
+    return app
+
+
+def begun(bench: Bench, data: dict[str, Any] | None = None) -> Bench:
+    bench.put("go", data or {"k": 1})
+    bench.settle()
+    return bench
+
+
+def sent(bench: Bench, name: str) -> list[dict[str, Any]]:
+    """The data of the events of this name that were put on the bus."""
+    return [json.loads(entry.detail) for _, entry in bench.world.bus.log if entry.name == name]
+
+
+def by_hand(bench: Bench, run_id: str = "") -> None:
+    """What `Client.cancel` sends."""
+    bench.tell(CancelMessage(run_id=run_id or bench.run().run_id, reason="by hand"))
+
+
+class TestByEvent:
+    """`cancel=[Cancel(...)]`."""
+
+    @pytest.mark.parametrize(
+        ("canceller", "data", "ends"),
+        [
+            (Cancel("stop"), {}, True),
+            (Cancel("stop", match="data.k"), {"k": 1}, True),
+            (Cancel("stop", match="data.k"), {"k": 2}, False),
+            (Cancel("stop", match={"data.all": True}), {"all": True}, True),
+            (Cancel("stop", if_exp="async.data.k == event.data.k && async.data.sure"), {"k": 1, "sure": True}, True),
+            (Cancel("stop", if_exp="async.data.k == event.data.k && async.data.sure"), {"k": 1, "sure": False}, False),
+            (Cancel("stop", if_exp="async.data.level > event.data.k"), {"level": 2}, True),
+            (Cancel("stop", if_exp="async.data.level > event.data.k"), {"level": 1}, False),
+        ],
+    )
+    def test_an_event_that_matches_ends_the_run(
+        self, canceller: Cancel, data: dict[str, Any], ends: bool, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """And no other event does."""
+        bench = begun(bench_of(sleeper(cancel=[canceller])))
+        bench.put("stop", data)
+        bench.settle()
+        assert bench.run().status == ("CANCELLED" if ends else "SLEEPING")
+
+    def test_any_of_several_ends_the_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """The second one."""
+        cancel = [Cancel("a", match="data.k"), Cancel("b", match="data.k"), Cancel("b", match="data.other")]
+        bench = begun(bench_of(sleeper(cancel=cancel)), {"k": 1, "other": 2})
+        bench.put("b", {"k": 1})
+        bench.settle()
+        assert bench.run().status == "CANCELLED"
+        assert bench.leftovers() == []
+
+    def test_it_ends_every_run_that_it_matches(self, bench_of: Callable[[App], Bench]) -> None:
+        """And leaves the others alone."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k")]))
+        for k in (1, 1, 2):
+            begun(bench, {"k": k})
+        bench.put("stop", {"k": 1})
+        bench.settle()
+        assert [run.status for run in bench.runs()] == ["CANCELLED", "CANCELLED", "SLEEPING"]
+
+    def test_an_event_older_than_the_run_does_nothing(self, bench_of: Callable[[App], Bench]) -> None:
+        """It was sent before the trigger, and is delivered late."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k")]))
+        bench.later(10)
+        begun(bench)
+        bench.later(10)
+        bench.put("stop", {"k": 1}, ts=START + timedelta(seconds=9.999))
+        bench.settle()
+        assert bench.run().status == "SLEEPING"
+        bench.put("stop", {"k": 1}, ts=START + timedelta(seconds=10))
+        bench.settle()
+        assert bench.run().status == "CANCELLED"
+
+    def test_after_its_timeout_it_does_nothing(self, bench_of: Callable[[App], Bench]) -> None:
+        """Counted from the run's start."""
+        app = sleeper(cancel=[Cancel("stop", match="data.k", timeout="1h")])
+        for seconds, status in ((3599, "CANCELLED"), (3600, "SLEEPING")):
+            bench = begun(bench_of(app))
+            bench.later(seconds)
+            bench.put("stop", {"k": 1})
+            bench.settle()
+            assert bench.run().status == status
+
+    def test_an_event_sent_in_time_and_delivered_late_still_ends_the_run(
+        self, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """What counts is the event's own time."""
+        bench = begun(bench_of(sleeper(cancel=[Cancel("stop", match="data.k", timeout="1h")])))
+        bench.later(3700)
+        bench.put("stop", {"k": 1}, ts=START + timedelta(minutes=59))
+        bench.settle()
+        assert bench.run().status == "CANCELLED"
+
+    def test_a_run_that_completes_leaves_no_canceller(self, bench_of: Callable[[App], Bench]) -> None:
+        """Nor wait, timer or message."""
+        bench = begun(bench_of(sleeper(cancel=[Cancel("stop", match="data.k")])))
+        bench.drain()
+        assert (bench.run().status, bench.run().output) == ("COMPLETED", "done")
+        assert bench.leftovers() == []
+
+    def test_cancellers_are_no_steps(self, bench_of: Callable[[App], Bench]) -> None:
+        """A run's view does not show them."""
+        bench = begun(bench_of(sleeper(cancel=[Cancel("stop", match="data.k")])))
+        assert [step.step_id for step in bench.run().steps] == ["before", "z", "w"]
+
+
+class TestByHand:
+    """What `Client.cancel` asks for."""
+
+    def test_it_ends_a_sleeping_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """With the reason; nothing is left of it."""
+        bench = begun(bench_of(sleeper()))
+        by_hand(bench)
+        bench.settle()
+        run = bench.run()
+        assert (run.status, run.error and run.error["message"]) == ("CANCELLED", "by hand")
+        assert bench.leftovers() == []
+
+    def test_a_terminal_run_stays_as_it_is(self, bench_of: Callable[[App], Bench]) -> None:
+        """Whatever comes for it."""
+        bench = begun(bench_of(sleeper()))
+        bench.drain()
+        before = bench.run()
+        by_hand(bench)
+        bench.settle()
+        assert bench.run() == before
+        assert sent(bench, "stepbridge/function.cancelled") == []
+
+    def test_a_second_cancellation_changes_nothing(self, bench_of: Callable[[App], Bench]) -> None:
+        """The world is told once."""
+        bench = begun(bench_of(sleeper()))
+        by_hand(bench)
+        by_hand(bench)
+        bench.settle()
+        assert len(sent(bench, "stepbridge/function.cancelled")) == 1
+
+    def test_a_parked_run_can_be_cancelled(self, bench_of: Callable[[App], Bench]) -> None:
+        """A person has decided."""
+        bench = begun(bench_of(sleeper()))
+        bench.app = App("shop")
+        bench.drain()
+        assert bench.run().status == "PARKED"
+        by_hand(bench)
+        bench.settle()
+        assert bench.run().status == "CANCELLED"
+        assert bench.leftovers() == []
+
+
+class TestTelling:
+    """`function.cancelled` is sent; `on_failure` runs for timeouts, not for cancellations."""
+
+    def test_a_cancellation_is_told_and_is_no_failure(self, bench_of: Callable[[App], Bench]) -> None:
+        """The event says which run, of which function, and what had started it."""
+        failures: list[str] = []
+
+        async def mend(ctx: Context) -> None:
+            failures.append("mend")
+
+        bench = begun(bench_of(sleeper(cancel=[Cancel("stop")], on_failure=mend)))
+        bench.put("stop")
+        bench.drain()
+        (data,) = sent(bench, "stepbridge/function.cancelled")
+        assert (data["app_id"], data["function_id"], data["run_id"]) == ("shop", "f", bench.run().run_id)
+        assert data["event"]["data"] == {"k": 1}
+        assert (sent(bench, "stepbridge/function.failed"), failures, bench.runs("f-failure")) == ([], [], [])
+
+    def test_a_timeout_is_a_failure(self, bench_of: Callable[[App], Bench]) -> None:
+        """`on_failure` runs, with `RunTimeoutError`."""
+        failures: list[str] = []
+
+        async def mend(ctx: Context) -> None:
+            failures.append(ctx.event.data["error"]["name"])
+
+        bench = begun(bench_of(sleeper(timeouts=Timeouts(finish="1h"), on_failure=mend)))
+        bench.drain()
+        run = bench.run()
+        assert (run.status, run.error and run.error["name"]) == ("FAILED", "RunTimeoutError")
+        assert failures == ["RunTimeoutError"]
+        assert sent(bench, "stepbridge/function.cancelled") == []
+        assert bench.leftovers() == []
+
+
+class TestTimeouts:
+    """`Timeouts(start, finish)`."""
+
+    def test_a_run_that_lasts_too_long_fails_on_the_second(self, bench_of: Callable[[App], Bench]) -> None:
+        """Not before; and what it waited for is gone."""
+        bench = begun(bench_of(sleeper(timeouts=Timeouts(finish="3h"))))
+        while bench.run().status == "SLEEPING":
+            bench.clock.move_to(bench.world.next_at() or START)
+            bench.settle()
+        ended = bench.run().ended_at
+        assert ended is not None
+        assert timedelta(0) <= ended - (START + timedelta(hours=3)) <= timedelta(seconds=2)
+        assert bench.leftovers() == []
+
+    def test_no_step_begins_after_the_time_is_up(self, bench_of: Callable[[App], Bench]) -> None:
+        """Between two steps of one invocation, too."""
+        clocks: list[Bench] = []
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), timeouts=Timeouts(finish="1m"))
+        def handler(ctx: ContextSync) -> None:
+            ctx.step.run("long", lambda: clocks[0].later(61))
+            ctx.step.run("late", lambda: clocks.append(clocks[0]))
+
+        bench = bench_of(app)
+        clocks.append(bench)
+        begun(bench)
+        run = bench.run()
+        assert (run.status, run.error and run.error["name"], len(clocks)) == ("FAILED", "RunTimeoutError", 1)
+
+    @pytest.mark.parametrize(("seconds", "status"), [(59, "SLEEPING"), (61, "FAILED")])
+    def test_a_run_that_starts_too_late_fails_at_once(
+        self, seconds: float, status: str, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """It was sent in time, and lay in the queue; no step has run."""
+        bench = bench_of(sleeper(timeouts=Timeouts(start="1m")))
+        bench.put("go", {"k": 1})
+        bench.later(seconds)
+        bench.settle()
+        assert bench.run().status == status
+        assert len(bench.run().steps) == {"SLEEPING": 3, "FAILED": 0}[status]
+
+    def test_a_run_that_ends_in_time_is_not_troubled(self, bench_of: Callable[[App], Bench]) -> None:
+        """Its timer goes with it."""
+        bench = begun(bench_of(sleeper(timeouts=Timeouts(start="1m", finish="3 days"))))
+        bench.drain()
+        assert bench.run().status == "COMPLETED"
+        assert bench.leftovers() == []
+
+
+def child_of(app: App, waiting: str = "2 days") -> Any:
+    @app.function("child", trigger=invoke_only())
+    async def child(ctx: Context) -> str:
+        await ctx.step.sleep("z", waiting)
+        return "child"
+
+    return child
+
+
+class TestChildren:
+    """A run's end ends the children that it waits for."""
+
+    @pytest.mark.parametrize("how", ["cancel", "timeout"])
+    def test_a_child_is_cancelled_with_its_parent(self, how: str, bench_of: Callable[[App], Bench]) -> None:
+        """And its own child, too."""
+        app = App("shop")
+        child = child_of(app)
+
+        @app.function("middle", trigger=invoke_only())
+        async def middle(ctx: Context) -> Any:
+            return await ctx.step.invoke("c", function=child)
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")], timeouts=Timeouts(finish="1h"))
+        async def handler(ctx: Context) -> Any:
+            return await ctx.step.invoke("m", function=middle)
+
+        bench = begun(bench_of(app))
+        {"cancel": lambda: bench.put("stop"), "timeout": lambda: None}[how]()
+        bench.drain()
+        assert bench.run().status == {"cancel": "CANCELLED", "timeout": "FAILED"}[how]
+        assert [bench.run(name).status for name in ("middle", "child")] == ["CANCELLED", "CANCELLED"]
+        assert bench.leftovers() == []
+
+    def test_a_child_that_has_ended_stays_as_it_is(self, bench_of: Callable[[App], Bench]) -> None:
+        """The parent waits for another step when it is cancelled."""
+        app = App("shop")
+        child = child_of(app, "1m")
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")])
+        async def handler(ctx: Context) -> None:
+            await ctx.step.invoke("c", function=child)
+            await ctx.step.sleep("z", "1 day")
+
+        bench = begun(bench_of(app))
+        bench.later(60)
+        bench.settle()
+        bench.put("stop")
+        bench.settle()
+        assert (bench.run().status, bench.run("child").status) == ("CANCELLED", "COMPLETED")
+        bench.drain()
+        assert bench.leftovers() == []
+
+    def test_a_cancelled_child_fails_the_parents_step(self, bench_of: Callable[[App], Bench]) -> None:
+        """The parent goes on, with a `StepError` that it may catch."""
+        app = App("shop")
+        child = child_of(app)
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> str:
+            try:
+                await ctx.step.invoke("c", function=child)
+            except StepError as error:
+                return error.name
+            return "none"
+
+        bench = begun(bench_of(app))
+        by_hand(bench, bench.run("child").run_id)
+        bench.drain()
+        assert bench.run().output == "CancelledError"
+
+    def test_a_child_whose_start_is_still_on_its_way_never_runs(self, bench_of: Callable[[App], Bench]) -> None:
+        """Its cancellation may come before its start."""
+        app = App("shop")
+        child = child_of(app)
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")])
+        async def handler(ctx: Context) -> Any:
+            return await ctx.step.invoke("c", function=child)
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.step()
+        start_of_child = bench.receive()
+        bench.put("stop")
+        bench.settle()
+        assert bench.handle(start_of_child) is True
+        bench.drain()
+        assert bench.runs("child") == []
+        assert bench.leftovers() == []
+
+    @pytest.mark.parametrize("lanes", [None, 2])
+    @pytest.mark.parametrize("how", ["cancel", "timeout"])
+    def test_the_children_of_a_map_are_cancelled_with_their_parent(
+        self, how: str, lanes: int | None, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """Those that run, and those that have not begun; one that has ended stays as it is."""
+        app = App("shop")
+        begins: list[int] = []
+
+        @app.function("child", trigger=invoke_only())
+        async def child(ctx: Context) -> int:
+            begins.append(ctx.event.data["item"])
+            if ctx.event.data["item"] > 0:
+                await ctx.step.sleep("z", "2 days")
+            return 1
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")], timeouts=Timeouts(finish="1h"))
+        async def handler(ctx: Context) -> Any:
+            return await ctx.step.map("m", child, range(8), max_concurrency=lanes)
+
+        bench = begun(bench_of(app))
+        begun_by_then = set(begins)
+        {"cancel": lambda: bench.put("stop"), "timeout": lambda: None}[how]()
+        bench.drain()
+        assert bench.run().status == {"cancel": "CANCELLED", "timeout": "FAILED"}[how]
+        assert sorted(run.status for run in bench.runs("child")) == ["CANCELLED"] * (len(begun_by_then) - 1) + [
+            "COMPLETED"
+        ]
+        assert set(begins) == begun_by_then
+        assert bench.leftovers() == []
+
+    def test_the_items_of_a_map_are_let_go_with_their_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """Those that have not begun never do."""
+        ITEMS.clear()
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")])
+        async def handler(ctx: Context) -> Any:
+            return await ctx.step.map("m", note, range(8))
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.step()
+        bench.step()
+        bench.put("stop")
+        messages = bench.stack.queue.receive(10)
+        bench.handle(messages[-1])
+        assert bench.run().status == "CANCELLED"
+        for message in messages[:-1]:
+            assert bench.handle(message) is True
+        bench.drain()
+        assert ITEMS == [0]
+        assert bench.leftovers() == []
+
+
+ITEMS: list[int] = []
+
+
+def note(item: int) -> int:
+    ITEMS.append(item)
+    return item
+
+
+class TestWhileTheRunExecutes:
+    """A running invocation stops before its next step."""
+
+    @pytest.mark.parametrize("colour", ["async", "sync"])
+    def test_in_the_same_process_the_next_step_does_not_begin(
+        self, colour: str, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """The cancellation is handled while a step runs; nothing that it would have armed is left."""
+        benches: list[Bench] = []
+        effects: list[str] = []
+
+        def strike() -> None:
+            effects.append("first")
+            _cancel_in(benches[0], benches[0].workers)
+
+        app = _three_steps(colour, strike, effects)
+        bench = bench_of(app)
+        benches.append(bench)
+        begun(bench)
+        bench.drain()
+        assert (bench.run().status, effects) == ("CANCELLED", ["first"])
+        assert bench.leftovers() == []
+
+    @pytest.mark.parametrize("colour", ["async", "sync"])
+    def test_in_another_process_it_is_noticed_within_a_second(
+        self, colour: str, bench_of: Callable[[App], Bench], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The head is read after a step, once a second at most: the cancellation is seen before the next step."""
+        monkeypatch.setattr("stepbridge.engine.recording.CANCEL_CHECK_SECONDS", 0.0)
+        benches: list[Bench] = []
+        effects: list[str] = []
+
+        def strike() -> None:
+            effects.append("first")
+            by_hand(benches[0])
+            benches[0].elsewhere()
+
+        app = _three_steps(colour, strike, effects)
+        bench = bench_of(app)
+        benches.append(bench)
+        begun(bench)
+        bench.drain()
+        assert (bench.run().status, effects) == ("CANCELLED", ["first"])
+        assert bench.leftovers() == []
+
+    def test_the_head_is_not_read_for_every_step(self, bench_of: Callable[[App], Bench]) -> None:
+        """A hundred quick steps cost no read of it."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        def handler(ctx: ContextSync) -> None:
+            for index in range(100):
+                ctx.step.run(f"s{index}", lambda: None)
+
+        bench = bench_of(app)
+        bench.put("go")
+        before = bench.requests.snapshot()
+        bench.step()
+        assert bench.requests.since(before)["GetItem"] <= 2  # the signatures, and a slow machine's second
+
+    def test_what_it_had_armed_is_removed(self, bench_of: Callable[[App], Bench]) -> None:
+        """A wait, a child and a map's children, armed in the very invocation that is cancelled in its middle."""
+        import asyncio
+
+        benches: list[Bench] = []
+        app = App("shop")
+        child = child_of(app)
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await asyncio.gather(
+                ctx.step.wait_for_event("w", event="paid", timeout="9 days"),
+                ctx.step.invoke("c", function=child),
+                ctx.step.map("m", child, range(3)),
+                ctx.step.run("strike", strike),
+            )
+
+        def strike() -> None:
+            by_hand(benches[0])
+            messages = benches[0].stack.queue.receive(10)
+            benches[0].elsewhere(messages[-1])
+
+        bench = bench_of(app)
+        benches.append(bench)
+        begun(bench)
+        bench.drain()
+        assert bench.run().status == "CANCELLED"
+        assert {run.status for run in bench.runs("child")} <= {"CANCELLED"}
+        assert bench.leftovers() == []
+
+    def test_a_run_cancelled_before_its_start_never_begins(self, bench_of: Callable[[App], Bench]) -> None:
+        """Its id is known before it is: a child's, say."""
+        app = App("shop")
+        child = child_of(app)
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> str:
+            try:
+                return await ctx.step.invoke("c", function=child)
+            except StepError as error:
+                return error.name
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.step()
+        start = bench.receive()
+        by_hand(bench, child_run_id(bench.run().run_id, step_key("c", 0)))
+        bench.settle()
+        bench.handle(start)
+        bench.drain()
+        assert bench.run().output == "CancelledError"
+        assert bench.runs("child") == []
+
+
+def _three_steps(colour: str, strike: Callable[[], None], effects: list[str]) -> App:
+    app = App("shop")
+
+    async def handle(ctx: Context) -> None:
+        await ctx.step.run("first", strike)
+        await ctx.step.run("second", effects.append, "second")
+        await ctx.step.sleep("z", "1 day")
+
+    def handle_sync(ctx: ContextSync) -> None:
+        ctx.step.run("first", strike)
+        ctx.step.run("second", effects.append, "second")
+        ctx.step.sleep("z", "1 day")
+
+    app.function("f", trigger=event("go"), cancel=[Cancel("stop")])({"async": handle, "sync": handle_sync}[colour])
+    return app
+
+
+def _cancel_in(bench: Bench, workers: Workers) -> None:
+    """Another message of the same process: it knows which runs it executes."""
+    import threading
+
+    from stepbridge.engine.tracking import RunLoop
+
+    by_hand(bench)
+    message = bench.receive()
+
+    def handle() -> None:
+        loop = RunLoop()
+        bench._handle(message, 120, workers, loop)
+        loop.close()
+
+    thread = threading.Thread(target=handle)
+    thread.start()
+    thread.join()
