@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 from stepbridge.core import codec
 from stepbridge.core.cron import parse_cron
@@ -67,6 +67,14 @@ def invoke_only() -> InvokeTrigger:
     return InvokeTrigger()
 
 
+@runtime_checkable
+class StandsIn(Protocol):
+    """What becomes a context for the function that is called with it: `stepbridge.testing.context`."""
+
+    def for_handler(self, function: Function[Any], /) -> object:
+        """A context of the function's colour."""
+
+
 @dataclass(frozen=True, kw_only=True)  # no slots: CPython 3.11 cannot make generic ones
 class Function(Generic[T_co]):
     """A durable function: what `step.invoke(function=...)` takes. Calling it calls the handler."""
@@ -113,7 +121,7 @@ class Function(Generic[T_co]):
 
     def __call__(self, ctx: Any) -> Any:
         """The handler itself, for plain unit tests with `stepbridge.testing.context`."""
-        return self.handler(ctx)
+        return self.handler(ctx.for_handler(self) if isinstance(ctx, StandsIn) else ctx)
 
 
 def is_async(handler: Callable[..., Any]) -> bool:

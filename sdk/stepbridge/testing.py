@@ -24,6 +24,7 @@ from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError
 from stepbridge.events import Event, drafts_of
 from stepbridge.local.simulated import MotoSite, Site, beside_any_loop, event_of, heads_of, moto_world, site_of
+from stepbridge.local.standin import Given, StandIn
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.dice import Dice
 from stepbridge.memory.requests import Requests
@@ -34,9 +35,31 @@ from stepbridge.views import RunView, Steps, StepView
 if TYPE_CHECKING:
     from stepbridge.local.moto import MotoWorld
 
-__all__ = ["RunView", "Simulation", "StepView", "Steps"]
+__all__ = ["RunView", "Simulation", "StandIn", "StepView", "Steps", "context"]
 
 _START = datetime(2025, 1, 1, tzinfo=UTC)
+
+
+def context(
+    event: Event[Any] | Mapping[str, Any], steps: Given | None = None, *, now: datetime | None = None
+) -> StandIn:
+    """A stand-in context, for a plain unit test of one handler: `fulfil_order(context(event, steps={...}))`.
+
+    What a step comes to is looked up by `(id, occurrence)`, then by id: a value, an exception, which the call
+    raises as `StepError`, for a wait also an `Event`, its data, or None for a timeout. Where nothing is given, a
+    `run` step's function is called, sleeps pass at once, waits time out, and what is sent is noted in
+    `sent` and `signals`; an invoke, a map and a signal need a value, and raise `LookupError` without one.
+    `calls` lists the ids of the steps as they were called.
+
+    Args:
+        event: The trigger; a dict of `name` and `data` will do.
+        steps: What steps come to.
+        now: What `ctx.now` says first, aware; 2025-01-01T00:00Z where it is left out. Sleeps move it on.
+
+    Raises:
+        ConfigError: The event is malformed.
+    """
+    return StandIn(event, steps or {}, _START if now is None else now.astimezone(UTC))
 
 
 class Simulation:

@@ -8,33 +8,34 @@ synthesises the stack is what is deployed, so construct and engine are always of
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
-from shutil import which
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from stepbridge.errors import ConfigError
+from stepbridge.cdk.uv import uv
 
 PACKAGE: Final = "stepbridge"
 OF_THE_RUNTIME: Final = ("boto3", "botocore", "s3transfer")
 """Source: Lambda developer guide, "Python runtimes", 2026; measured 2026-11: 44 MB of 56."""
 
-_OURS: Final = re.compile(rf"{PACKAGE}\s*(?:\[([^\]]*)\])?\s*(?![\w.-])", re.IGNORECASE)
+_OURS: Final = re.compile(rf"\s*{PACKAGE}\s*(?:\[([^\]]*)\])?\s*(?=$|[<>=!~;@,(#\s])", re.IGNORECASE)
 _EXTRA: Final = re.compile(r";\s*extra\s*==\s*['\"]([^'\"]+)['\"]\s*$")
+_MARKS: Final = ("pyproject.toml", "requirements.txt", "uv.lock")
 
 
 def project_of(source: Path) -> Path:
-    """The folder of the next pyproject.toml, requirements.txt or uv.lock upwards; else `source`."""
-    marks = ("pyproject.toml", "requirements.txt", "uv.lock")
-    return next((one for one in (source, *source.parents) if any((one / mark).is_file() for mark in marks)), source)
+    """The next folder upwards that says what it requires; `source` where none does."""
+    return next((one for one in (source, *source.parents) if any((one / mark).is_file() for mark in _MARKS)), source)
 
 
 def requirements_of(project: Path, extras: Sequence[str], target: Sequence[str]) -> str:
     """Pinned requirements, as requirements.txt holds them.
+
+    Without a lock file, packages are pinned to what is installed where the stack is synthesised, so that what
+    was tested is what is deployed.
 
     Args:
         project: Its folder.
@@ -45,17 +46,49 @@ def requirements_of(project: Path, extras: Sequence[str], target: Sequence[str])
         ConfigError: uv cannot tell; holds what it said.
     """
     wanted = [option for extra in extras for option in ("--extra", extra)]
+    quiet = ("--quiet", "--no-header", "--no-annotate")
     if (project / "uv.lock").is_file():
-        left_out = [option for name in OF_THE_RUNTIME for option in ("--prune", name)]
-        options = ("--frozen", "--no-default-groups", "--no-emit-project", "--no-emit-package", PACKAGE)
-        return uv("export", "--quiet", "--no-header", "--no-annotate", *options, *left_out, *wanted, cwd=project)
-    options = [option for name in OF_THE_RUNTIME for option in ("--no-emit-package", name)]
-    pins = "\n".join(_installed())
-    return uv(
-        *("pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:"),
-        *("--constraints", "/dev/stdin") if False else (),  # noqa: RUF100
-        *options,
-        *target,
-        cwd=project,
-        text="\n".join(_declared(project, extras)) + "\n" + pins,
-    )
+        pruned = [option for name in OF_THE_RUNTIME for option in ("--prune", name)]
+        own = ("--no-default-groups", "--no-emit-project", "--no-emit-package", PACKAGE)
+        return uv("export", "--frozen", *quiet, *own, *pruned, *wanted, cwd=project)
+    left_out = [option for name in OF_THE_RUNTIME for option in ("--no-emit-package", name)]
+    with TemporaryDirectory() as folder:
+        given, pins = Path(folder, "requirements.in"), Path(folder, "pins.txt")
+        given.write_text("\n".join(_declared(project, extras)), encoding="utf-8")
+        pins.write_text("\n".join(_installed()), encoding="utf-8")
+        files = (str(given), "--constraints", str(pins))
+        return uv("pip", "compile", *files, *quiet, "--only-binary", ":all:", *left_out, *target, cwd=project)
+
+
+def _declared(project: Path, extras: Sequence[str]) -> Iterable[str]:
+    """The project's requirements, with stepbridge's own in the place of stepbridge."""
+    yield from _own(())
+    for line in _lines(project, extras):
+        if ours := _OURS.match(line):
+            yield from _own([one.strip() for one in (ours[1] or "").split(",")])
+        else:
+            yield line
+
+
+def _lines(project: Path, extras: Sequence[str]) -> list[str]:
+    listed = project / "requirements.txt"
+    if listed.is_file():
+        return listed.read_text(encoding="utf-8").splitlines()
+    described = project / "pyproject.toml"
+    if not described.is_file():
+        return []
+    content = tomllib.loads(described.read_text(encoding="utf-8")).get("project", {})
+    optional = content.get("optional-dependencies", {})
+    return [*content.get("dependencies", ()), *(line for extra in extras for line in optional.get(extra, ()))]
+
+
+def _own(extras: Sequence[str]) -> Iterable[str]:
+    for line in metadata.requires(PACKAGE) or ():
+        extra = _EXTRA.search(line)
+        if extra is None or extra[1] in extras:
+            yield _EXTRA.sub("", line)
+
+
+def _installed() -> Iterable[str]:
+    pins = {str(one.metadata["Name"]).lower(): one.version for one in metadata.distributions() if one.metadata["Name"]}
+    return (f"{name}=={version}" for name, version in sorted(pins.items()))

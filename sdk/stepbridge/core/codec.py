@@ -73,9 +73,15 @@ def encode(value: object, hint: object, *, what: str) -> str:
         UnserializableOutputError: It cannot be stored; names `what`, the path in the value and the mend.
     """
     if hint is PLAIN:
-        _check_plain(value, what, "$")
-        return dump(value)
+        try:
+            _check_plain(value, what, "$")
+            return dump(value)
+        except RecursionError:
+            message = f"{what} returned a value that is nested too deeply, or holds itself. Mend: return a flat one."
+            raise UnserializableOutputError(message) from None
     try:
+        if isinstance(hint, type) and not isinstance(value, hint):
+            raise TypeError(f"it is no {hint.__name__}")  # noqa: TRY301 - one mend for all that does not fit
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             text: str = _adapter(hint).dump_json(value, warnings="error").decode()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextvars
 import heapq
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any, NoReturn
 
 from stepbridge.context import ContextSync
@@ -24,7 +26,7 @@ from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
 from stepbridge.engine.recording import Recording
 from stepbridge.engine.session import Session
-from stepbridge.engine.tracking import Suspended
+from stepbridge.engine.tracking import Suspended, module_of
 from stepbridge.errors import ConfigError, StepError
 from stepbridge.step import CURRENT
 
@@ -54,6 +56,9 @@ class SyncReplay:
         self._waiting: list[tuple[int, int, threading.Lock]] = []
         self._threads: set[int] = set()
         self._suspended: set[int] = set()
+        self._line = ""
+        """The user's line at which the run was suspended."""
+        self._has_warned = False
 
     # -- what a context calls ----------------------------------------------------------------------
     def call(self, step: Step) -> Any:
@@ -68,6 +73,7 @@ class SyncReplay:
             raise RuntimeError(message)
         session = self.session
         if thread in self._suspended or session.closed:
+            self._warn_swallowed()
             raise Suspended
         call = session.identify(step, 3)
         if session.fatal is not None:
@@ -125,8 +131,14 @@ class SyncReplay:
     def _suspend(self, call: Call) -> NoReturn:
         self.session.pending[call.key] = call
         self._suspended.add(threading.get_ident())
+        self._line = self._line or _user_line()
         message = f"the run is suspended at step {call.step.step_id!r}"
         raise Suspended(message)
+
+    def _warn_swallowed(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            self.session.warn(f"a suspension was swallowed at {self._line}; the run stays suspended")
 
     # -- the baton ---------------------------------------------------------------------------------
     def _pass_baton(self) -> None:
@@ -217,11 +229,11 @@ class SyncReplay:
         session = self.session
         self._threads.add(threading.get_ident())
         context: ContextSync[Any] = ContextSync(session, self, session.trigger)
-        value, error = None, None
+        value, error, passed = None, None, False
         try:
             value = session.function.handler(context)
         except Suspended:
-            pass
+            passed = True
         except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever user code raises decides the run
             error = raised
         except BaseException as raised:  # noqa: BLE001
@@ -231,7 +243,15 @@ class SyncReplay:
         if session.fatal is not None:
             return session.fatal
         if was_suspended:
-            if error is not None or value is not None:
-                session.warn("a suspension was swallowed by the handler; the run stays suspended")
+            if not passed:
+                self._warn_swallowed()
             return HandOver() if session.handing_over else SuspendedOutcome()
         return session.outcome_of(value, error)
+
+
+def _user_line() -> str:
+    """The innermost line of the stack that is not ours."""
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the caller's line, cheaply
+    while frame is not None and module_of(frame).startswith("stepbridge."):
+        frame = frame.f_back
+    return "an unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -6,8 +6,8 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context as Variables
 from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,11 +17,19 @@ from typing import Any, Final, cast
 from stepbridge.context import Context, ContextSync
 from stepbridge.core import codec, ids
 from stepbridge.core.instants import to_ms
-from stepbridge.core.limits import RETRIES_DEFAULT
 from stepbridge.core.records import Kind
 from stepbridge.core.retry import next_attempt_at, sound
-from stepbridge.core.steps import Draft, InvokeStep, MapStep, RunStep, SendSignalStep, SendStep, SleepStep, Step
-from stepbridge.core.steps import WaitStep
+from stepbridge.core.steps import (
+    Draft,
+    InvokeStep,
+    MapStep,
+    RunStep,
+    SendSignalStep,
+    SendStep,
+    SleepStep,
+    Step,
+    WaitStep,
+)
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.failures import failure_of, step_error
 from stepbridge.engine.session import event_for
@@ -33,7 +41,6 @@ from stepbridge.step import CURRENT, CurrentStep
 Given = Mapping[str | tuple[str, int], object]
 """What steps come to, by id, or by id and occurrence."""
 
-START: Final = datetime(2025, 1, 1, tzinfo=UTC)
 RUN_ID: Final = "test-run"
 _ABSENT: Final = object()
 
@@ -64,8 +71,11 @@ class StandIn:
     def for_handler(self, function: Function[Any]) -> Context[Any] | ContextSync[Any]:
         """The context of the function's colour; what `Function` asks for when it is called."""
         event = self._validated(function)
-        run = _Run(self, function.id, function.max_attempts)
-        return Context(run, _Async(self), event) if function.is_async else ContextSync(run, _Sync(self), event)
+        attempts = function.max_attempts
+        run = _Run(self, function.id, attempts)
+        if function.is_async:
+            return Context(run, _Async(self, attempts), event)
+        return ContextSync(run, _Sync(self, attempts), event)
 
     def _validated(self, function: Function[Any]) -> Event[Any]:
         event = self._event
@@ -96,7 +106,7 @@ class StandIn:
             raise _as_step_error(call.given, call.step.step_id, 1)
         match call.step:
             case SleepStep(until=until, duration=duration):
-                self._move_to(call.at + duration if until is None else until)
+                self.move_to(call.at + duration if until is None else until)
                 return None
             case WaitStep():
                 return self._event_of(call, call.step)
@@ -108,7 +118,7 @@ class StandIn:
             case MapStep():
                 return self._results(call, call.step)
             case _:
-                hint = call.step.hint if isinstance(call.step, InvokeStep) else codec.PLAIN
+                hint = call.step.hint if isinstance(call.step, InvokeStep | RunStep) else codec.PLAIN
                 return _round_trip(self._given(call), hint, call.step.step_id)
 
     def _given(self, call: _Call) -> Any:
@@ -122,7 +132,7 @@ class StandIn:
 
     def _event_of(self, call: _Call, step: WaitStep) -> Any:
         if call.given is _ABSENT or call.given is None:
-            self._move_to(call.at + step.timeout)
+            self.move_to(call.at + step.timeout)
             return None
         index, value = cast("tuple[int, Any]", call.given) if step.kind is Kind.WAIT_ANY else (0, call.given)
         if not isinstance(value, Event):
@@ -153,18 +163,9 @@ class StandIn:
             results.append(error)
         return results
 
-    def _move_to(self, instant: datetime) -> None:
+    def move_to(self, instant: datetime) -> None:
+        """Time passes, if the instant is still to come."""
         self.now = max(self.now, instant)
-
-    @contextmanager
-    def branch(self, ends: list[datetime]) -> Iterator[None]:
-        """A branch of a sync group: its time passes beside that of the others."""
-        begun = self.now
-        try:
-            yield
-        finally:
-            ends.append(self.now)
-            self.now = begun
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,38 +202,46 @@ class _Run:
 class _Sync:
     """Carries the steps of a sync handler out."""
 
-    def __init__(self, standin: StandIn) -> None:
+    def __init__(self, standin: StandIn, max_attempts: int) -> None:
         self._standin = standin
+        self._max_attempts = max_attempts
 
     def call(self, step: Step) -> Any:
         """The step's value."""
         call = self._standin.called(step)
-        if not isinstance(step, RunStep):
+        if not isinstance(step, RunStep) or call.given is not _ABSENT:
             return self._standin.value(call)
-        attempts = _Attempts(call, step, self._standin.now)
+        attempts = _Attempts(self._standin, call, step, self._max_attempts)
         while True:
-            with attempts:
-                return attempts.ended(attempts.context().run(attempts.body))
+            try:
+                value = attempts.context().run(step.fn, *step.args, **step.kwargs)
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises counts as a failure
+                attempts.note(error)
+            else:
+                return _round_trip(value, step.hint, step.step_id)
 
     def parallel(self, branches: Sequence[Callable[[], Any]]) -> list[Any]:
         """One branch after the other; the longest tells how much time has passed."""
         results: list[Any] = []
-        ends: list[datetime] = []
+        ends = [self._standin.now]
+        begun = self._standin.now
         for branch in branches:
-            with self._standin.branch(ends):
-                try:
-                    results.append(branch())
-                except Exception as error:  # noqa: BLE001 - stands in the branch's place
-                    results.append(error)
-        self._standin.now = max(ends, default=self._standin.now)
+            self._standin.now = begun
+            try:
+                results.append(branch())
+            except Exception as error:  # noqa: BLE001 - stands in the branch's place
+                results.append(error)
+            ends.append(self._standin.now)
+        self._standin.now = max(ends)
         return results
 
 
 class _Async:
     """Carries the steps of an async handler out."""
 
-    def __init__(self, standin: StandIn) -> None:
+    def __init__(self, standin: StandIn, max_attempts: int) -> None:
         self._standin = standin
+        self._max_attempts = max_attempts
 
     def call(self, step: Step) -> Coroutine[Any, Any, Any]:
         """A coroutine of the step's value; which step it is, is fixed here."""
@@ -241,36 +250,68 @@ class _Async:
         return cast("Coroutine[Any, Any, Any]", coroutine)
 
     async def _value(self, call: _Call) -> Any:
-        if not isinstance(call.step, RunStep):
+        step = call.step
+        if not isinstance(step, RunStep) or call.given is not _ABSENT:
             return self._standin.value(call)
-        attempts = _Attempts(call, call.step, self._standin.now)
+        attempts = _Attempts(self._standin, call, step, self._max_attempts)
         while True:
-            with attempts:
-                return attempts.ended(await self._attempt(attempts, call.step))
+            try:
+                value = await _attempt(step, attempts.context())
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises counts as a failure
+                attempts.note(error)
+            else:
+                return _round_trip(value, step.hint, step.step_id)
 
-    @staticmethod
-    async def _attempt(attempts: _Attempts, step: RunStep) -> Any:
-        context = attempts.context()
-        if attempts.is_given or not is_async(step.fn):
-            return await asyncio.get_running_loop().run_in_executor(None, partial(context.run, attempts.body))
-        async with asyncio.timeout(None if step.timeout is None else step.timeout.total_seconds()):
-            return await asyncio.get_running_loop().create_task(attempts.body(), context=context)
+
+async def _attempt(step: RunStep, context: Variables) -> Any:
+    """One attempt: a sync function in a thread, an async one in a task of its own within its timeout."""
+    function = partial(step.fn, *step.args, **step.kwargs)
+    loop = asyncio.get_running_loop()
+    if not is_async(step.fn):
+        return await loop.run_in_executor(None, partial(context.run, function))
+    async with asyncio.timeout(None if step.timeout is None else step.timeout.total_seconds()):
+        return await loop.create_task(function(), context=context)
 
 
 class _Attempts:
-    """The attempts of a run step, one after the other, without the pauses. A context of each: it keeps errors to retry."""
+    """The attempts of a run step: what fails is tried again at once, as often as it would be, on a moved clock."""
 
-    def __init__(self, call: _Call, step: RunStep, now: datetime) -> None:
+    def __init__(self, standin: StandIn, call: _Call, step: RunStep, max_attempts: int) -> None:
+        self._standin = standin
         self._call = call
-        self._step = step
-        self._now = now
+        self._max_attempts = max_attempts if step.retries is None else step.retries + 1
         self._failed = 0
-        self._max = (RETRIES_DEFAULT if step.retries is None else step.retries) + 1
-        self.is_given = call.given is not _ABSENT
 
-    def __enter__(self) -> None:
-        """An attempt begins."""
+    def context(self) -> Variables:
+        """Where the next attempt runs: `current_step()` tells of it."""
+        context = copy_context()
+        step_id, key = self._call.step.step_id, self._call.key
+        effect = ids.effect_key(RUN_ID, key)
+        context.run(CURRENT.set, CurrentStep(run_id=RUN_ID, step_id=step_id, attempt=self._failed, effect_key=effect))
+        return context
 
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        """Whether there is another attempt; raises the `StepError` of the last."""
-        return False
+    def note(self, error: BaseException) -> None:
+        """An attempt has failed; raises the `StepError` of the last."""
+        self._failed += 1
+        error = sound(error)
+        retry_at = next_attempt_at(
+            error,
+            run_id=RUN_ID,
+            name=self._call.key,
+            attempts=self._failed,
+            max_attempts=self._max_attempts,
+            now=self._standin.now,
+        )
+        if retry_at is None:
+            raise _as_step_error(error, self._call.step.step_id, self._failed) from error
+        self._standin.move_to(retry_at)
+
+
+def _as_step_error(error: BaseException, step_id: str, attempts: int) -> StepError:
+    """As the step call raises it; a `StepError` as it is."""
+    return error if isinstance(error, StepError) else step_error(failure_of(error), step_id=step_id, attempts=attempts)
+
+
+def _round_trip(value: object, hint: object, step_id: str) -> Any:
+    """As the value comes back from where it is recorded."""
+    return codec.decode(codec.encode(value, hint, what=f"step {step_id!r}"), hint)
