@@ -80,7 +80,7 @@ def encode(value: object, hint: object, *, what: str) -> str:
             message = f"{what} returned a value that is nested too deeply, or holds itself. Mend: return a flat one."
             raise UnserializableOutputError(message) from None
     try:
-        if isinstance(hint, type) and not isinstance(value, hint):
+        if isinstance(hint, type) and not typing.is_typeddict(hint) and not isinstance(value, hint):
             raise TypeError(f"it is no {hint.__name__}")  # noqa: TRY301 - one mend for all that does not fit
         with warnings.catch_warnings():
             warnings.simplefilter("error")

@@ -374,6 +374,7 @@ def _model(function: Function[Any], event_name: str) -> Any:
 def _stuck(line: str) -> Failure:
     message = (
         f"{IDLE_HAND_OVERS_MAX} invocations in a row ended at their time limit without recording anything;"
-        f" the handler awaits at {line or 'an unknown line'}. Mend: wait in a step (sleep, wait_for_event), or put the call into one."
+        f" the handler awaits at {line or 'an unknown line'}."
+        " Mend: wait in a step (sleep, wait_for_event), or put the call into one."
     )
     return Failure(name="HandOverLoopError", message=message)

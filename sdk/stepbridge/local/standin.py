@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import Context as Variables
 from contextvars import copy_context
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, Final, cast
 
@@ -33,12 +33,12 @@ from stepbridge.core.steps import (
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.failures import failure_of, step_error
 from stepbridge.engine.session import event_for
-from stepbridge.errors import NestedStepError, StepError
+from stepbridge.errors import NestedStepError, StepError, UnserializableOutputError
 from stepbridge.events import Event, drafts_of
 from stepbridge.function import Function, is_async
 from stepbridge.step import CURRENT, CurrentStep
 
-Given = Mapping[str | tuple[str, int], object]
+Given = Mapping[str, object] | Mapping[tuple[str, int], object] | Mapping[str | tuple[str, int], object]
 """What steps come to, by id, or by id and occurrence."""
 
 RUN_ID: Final = "test-run"
@@ -65,7 +65,7 @@ class StandIn:
         self._event.id = draft.id or "test-event"
         self._event.ts = draft.ts or to_ms(now)
         self._event.source = draft.source or "test"
-        self._steps = steps
+        self._steps: dict[Any, object] = dict(steps)
         self._counts: Counter[str] = Counter()
 
     def for_handler(self, function: Function[Any]) -> Context[Any] | ContextSync[Any]:
@@ -119,7 +119,7 @@ class StandIn:
                 return self._results(call, call.step)
             case _:
                 hint = call.step.hint if isinstance(call.step, InvokeStep | RunStep) else codec.PLAIN
-                return _round_trip(self._given(call), hint, call.step.step_id)
+                return _typed(self._given(call), hint, call.step.step_id)
 
     def _given(self, call: _Call) -> Any:
         if call.given is _ABSENT:
@@ -155,7 +155,7 @@ class StandIn:
         results: list[Any] = []
         for one in self._given(call):
             if not isinstance(one, BaseException):
-                results.append(_round_trip(one, step.hint, step.step_id))
+                results.append(_typed(one, step.hint, step.step_id))
                 continue
             error = _as_step_error(one, step.step_id, step.max_attempts)
             if not step.return_exceptions:
@@ -315,3 +315,11 @@ def _as_step_error(error: BaseException, step_id: str, attempts: int) -> StepErr
 def _round_trip(value: object, hint: object, step_id: str) -> Any:
     """As the value comes back from where it is recorded."""
     return codec.decode(codec.encode(value, hint, what=f"step {step_id!r}"), hint)
+
+
+def _typed(value: object, hint: object, step_id: str) -> Any:
+    """A given value: of the step's type, or plain JSON that is read as one."""
+    try:
+        return _round_trip(value, hint, step_id)
+    except UnserializableOutputError:
+        return codec.decode(codec.encode(value, codec.PLAIN, what=f"what is given for step {step_id!r}"), hint)
