@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,6 +13,7 @@ from stepbridge.core.durations import parse_duration
 from stepbridge.core.ids import digest
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import INVOCATION
+from stepbridge.core.records import Status
 from stepbridge.core.steps import Draft
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.calls import Stub
@@ -23,6 +24,8 @@ from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError
 from stepbridge.events import Event, drafts_of
+from stepbridge.local.anew import home_of, imported_anew
+from stepbridge.local.crons import Crons
 from stepbridge.local.simulated import MotoSite, Site, beside_any_loop, event_of, heads_of, moto_world, site_of
 from stepbridge.local.standin import Given, StandIn
 from stepbridge.memory.clock import VirtualClock
@@ -71,13 +74,22 @@ class Simulation:
         start: What the clock says first; 2025-01-01T00:00Z where it is left out.
         seed: The backend delivers at its worst: duplicates, other orders, late timers; the same for
             the same seed.
+        reimport: Each invocation imports the apps' top-level packages anew, as a cold start does, so that no
+            state of a module survives. The test's own imports stay as they are: what it patches in a module of
+            the app is not seen by the runs; `stub` is.
 
     Raises:
-        ConfigError: There is no app, or no such backend; names the mend.
+        ConfigError: There is no app, or no such backend, or `reimport` cannot find an app in a module; names
+            the mend.
     """
 
     def __init__(
-        self, *apps: App, backend: str = "memory", start: datetime | None = None, seed: int | None = None
+        self,
+        *apps: App,
+        backend: str = "memory",
+        start: datetime | None = None,
+        seed: int | None = None,
+        reimport: bool = False,
     ) -> None:
         if not apps:
             message = "Simulation needs an app. Mend: Simulation(app)."
@@ -87,6 +99,8 @@ class Simulation:
         self._apps = apps
         self._world: World | MotoWorld
         self._sites: list[Any] = []
+        self._homes = {app.id: home_of(app) for app in apps} if reimport else {}
+        self._crons = Crons(self._sites, self._clock.now())
         self._stubs: dict[tuple[str | None, str], Stub] = {}
         self._sent = 0
         self._invocations = 0
@@ -94,7 +108,7 @@ class Simulation:
         match backend:
             case "memory":
                 self._world = world = World(clock=self._clock, dice=self._dice)
-                self._sites = [site_of(world, app) for app in apps]
+                self._sites += [site_of(world, app) for app in apps]
                 self._workers = Workers(blocking=False)
                 self._loop = RunLoop()
             case "moto":
@@ -108,8 +122,9 @@ class Simulation:
         if not isinstance(self._world, World):
             with ExitStack() as undo:
                 world = undo.enter_context(self._world)
-                stacks = [world.stack(app, self._stub_of) for app in self._apps]
-                self._sites = [MotoSite(stack, Reader(stack.readable)) for stack in stacks]
+                for app in self._apps:
+                    stack = world.stack(app, self._stub_of)
+                    self._sites.append(MotoSite(app, stack, Reader(stack.readable)))
                 self._undo = undo.pop_all()
         return self
 
@@ -158,24 +173,41 @@ class Simulation:
         return event_id
 
     def advance(self, duration: str | float | timedelta) -> None:
-        """Time passes; every timer fires in order, and all that it wakes runs."""
+        """Time passes; every timer and every schedule fires in order, and all that it wakes runs."""
         self.advance_to(self.now + parse_duration(duration, what="advance"))
 
     def advance_to(self, instant: datetime) -> None:
         """Time passes up to an aware datetime."""
         target = instant.astimezone(UTC)
         beside_any_loop(self._deliver)
-        while (at := self._world.next_at()) is not None and at <= target:
-            self._clock.move_to(max(at, self.now))
-            beside_any_loop(self._deliver)
+        while (at := _first(self._world.next_at(), self._crons.next_at())) is not None and at <= target:
+            self._go_to(at)
         self._clock.move_to(max(target, self.now))
 
     def run_until_idle(self) -> None:
-        """Jumps from timer to timer until nothing is pending."""
+        """Jumps from timer to timer until nothing is pending.
+
+        Scheduled times (`cron`) are not pending. They fire on the way for as long as runs go on that were
+        under way at the call; those that pass after that, while what schedules began comes to its end, are
+        left out.
+        """
         beside_any_loop(self._deliver)
+        under_way = self._under_way() if self._crons.next_at() is not None else set()
         while (at := self._world.next_at()) is not None:
-            self._clock.move_to(max(at, self.now))
-            beside_any_loop(self._deliver)
+            if under_way and (under_way := under_way & self._under_way()):
+                self._go_to(_first(at, self._crons.next_at()) or at)
+                continue
+            self._crons.skip(at)
+            self._go_to(at)
+
+    def _under_way(self) -> set[str]:
+        """The runs that go on by themselves."""
+        heads = (head for site in self._sites for head in heads_of(site.stack))
+        return {head.run_id for head in heads if not head.status.is_terminal and head.status is not Status.PARKED}
+
+    def _go_to(self, at: datetime) -> None:
+        self._clock.move_to(max(at, self.now))
+        beside_any_loop(self._deliver)
 
     def stub(self, step_id: str, value_or_exception: object, function_id: str | None = None) -> None:
         """From now on the step comes to this value, or raises this exception, instead of being carried out.
@@ -191,7 +223,7 @@ class Simulation:
         """Delivers what is there now, a message at a time, until nothing is left."""
         moved = True
         while moved:
-            moved = self._world.fire_due() > 0
+            moved = self._world.fire_due() + self._crons.fire_due(self.now) > 0
             for site in self._sites:
                 moved |= self._deliver_one(site)
 
@@ -201,11 +233,26 @@ class Simulation:
             return False
         self._invocations += 1
         site.stack.requests.count("Invoke")
-        if isinstance(site, MotoSite):
-            site.stack.invoke(messages, f"i{self._invocations}")
-        else:
-            self._loop.run_until_complete(self._invoke(site, messages))
+        with self._cold_start(site):
+            if isinstance(site, MotoSite):
+                site.stack.invoke(messages, f"i{self._invocations}")
+            else:
+                self._loop.run_until_complete(self._invoke(site, messages))
         return True
+
+    @contextmanager
+    def _cold_start(self, site: Site | MotoSite) -> Iterator[None]:
+        """With `reimport`, the app of a new import is the site's, and nothing is left of a warm process."""
+        if not self._homes:
+            yield
+            return
+        app = site.app
+        with imported_anew(list(self._homes.values()), self._homes[app.id]) as site.app:
+            site.restart()
+            try:
+                yield
+            finally:
+                site.app = app
 
     async def _invoke(self, site: Site, messages: list[Message]) -> None:
         """One invocation: an engine of its own, so that nothing survives but what was recorded."""
@@ -249,3 +296,7 @@ class Simulation:
         for site in self._sites:
             total.merge(site.stack.requests)
         return total
+
+
+def _first(*instants: datetime | None) -> datetime | None:
+    return min((at for at in instants if at is not None), default=None)

@@ -241,8 +241,12 @@ def test_a_step_that_is_never_awaited_is_warned_of_by_name() -> None:
         ctx.step.run("forgotten", calls.append, "forgotten")  # type: ignore[unused-coroutine]
         return await ctx.step.run("awaited", lambda: "done")
 
-    with pytest.warns(RuntimeWarning, match="'forgotten'.* never awaited"), Simulation(app) as sim:
-        sim.send("go")
-        gc.collect()
-        assert sim.run("f").output == "done"
+    def play() -> object:
+        with Simulation(app) as sim:
+            sim.send("go")
+            gc.collect()
+            return sim.run("f").output
+
+    with pytest.warns(RuntimeWarning, match="'forgotten'.* never awaited"):
+        assert play() == "done"
     assert calls == []

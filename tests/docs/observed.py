@@ -60,8 +60,8 @@ def _table(method: str, what: Key | Item | str, *rest: Any) -> str:
         case str():
             return f"{method} {_thing(what, '*')}"
         case _:
-            step = f" {what['n']}" if "n" in what else ""
-            return f"{method} {_thing(str(what['pk']), str(what['sk']))}{step}"
+            step = str(what.get("n", ""))
+            return f"{method} {_thing(str(what['pk']), str(what['sk']))} {step}".strip()
 
 
 def _thing(pk: str, sk: str) -> str:

@@ -81,7 +81,10 @@ def test_the_two_commands_are_in_the_makefile() -> None:
     assert {"dev", "test"} <= named <= targets
 
 
-@pytest.mark.parametrize("line", [line for page in GUIDE for line in shell_lines(page) if line.startswith("stepbridge")])
+COMMANDS = [line for page in GUIDE for line in shell_lines(page) if line.startswith("stepbridge")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
 def test_every_command_line_is_one_that_the_program_takes(line: str) -> None:
     """It is parsed, not carried out."""
     _, *words = shlex.split(line)
@@ -106,7 +109,8 @@ def test_every_option_of_the_pages_is_there() -> None:
 def test_the_extras_are_those_of_the_package() -> None:
     """What the installation names."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert set(re.findall(r"\[(\w+)\]'", "\n".join(shell_lines(README)))) | {"cdk"} == {*project["optional-dependencies"]}
+    named = set(re.findall(r"\[(\w+)\]'", "\n".join(shell_lines(README)))) | {"cdk"}
+    assert named == set(project["optional-dependencies"])
     assert all(re.split(r"[>=\[]", name)[0] in README.text for name in project["dependencies"])
 
 
@@ -156,7 +160,7 @@ def test_every_number_is_that_of_the_code(what: str, number: str, name: str) -> 
         ("parallel.md", f"up to {limits.BODY_THREADS} sync step functions"),
         ("sync-handlers.md", f"in up to {limits.BRANCH_THREADS} threads"),
         ("fan-out.md", f"up to {limits.MAP_SHARD} items are joined"),
-        ("limits.md", f"until {limits.INVOCATIONS_MAX:,} invocations"),
+        ("limits.md", f"after {limits.IDLE_HAND_OVERS_MAX} invocations in a row that recorded nothing"),
         ("README.md", f"up to {limits.QUEUE_DELAY_MAX // timedelta(minutes=1)} minutes, or a retry"),
     ],
 )

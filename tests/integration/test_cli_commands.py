@@ -103,6 +103,24 @@ def test_a_parked_run_is_resumed(server: LocalServer) -> None:
     assert cli(server, "runs", "watch", run["run_id"]).returncode == 0
 
 
+def test_a_run_is_rerun(server: LocalServer) -> None:
+    """As a new run, which is named with the command that follows it; from a step that the run has."""
+    (run,) = read(cli(server, "send", "order/created", '{"orderId": "e"}', "--json"))["runs"]
+    assert cli(server, "runs", "watch", run["run_id"]).returncode == 0
+    told = cli(server, "runs", "rerun", run["run_id"][:20])
+    assert (told.returncode, "of fulfil-order" in told.stdout) == (0, True)
+    assert f"stepbridge runs watch {told.stdout.split()[1]}" in told.stdout
+    again = read(cli(server, "runs", "rerun", run["run_id"], "--from-step", "price", "--json"))
+    assert cli(server, "runs", "watch", again["run_id"]).returncode == 0
+    shown = cli(server, "runs", "show", again["run_id"]).stdout
+    assert [line.split() for line in shown.splitlines() if line.startswith("rerun of")] == [
+        ["rerun", "of", run["run_id"]]
+    ]
+    unknown = cli(server, "runs", "rerun", run["run_id"], "--from-step", "nope")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert "it has: create-order, breathe, price" in unknown.stderr
+
+
 def test_a_function_is_invoked_and_followed(server: LocalServer) -> None:
     """The lines end with its output; the exit code says whether it went well."""
     good = cli(server, "invoke", "price", '{"pieces": 2}')
@@ -134,6 +152,8 @@ def test_functions_and_events_are_listed(server: LocalServer) -> None:
         (["runs", "show", "nope"], 1, "no run 'nope'"),
         (["runs", "watch", "nope"], 1, "no run 'nope'"),
         (["runs", "resume", "nope"], 1, "no run 'nope'"),
+        (["runs", "rerun", "nope"], 1, "no run 'nope'"),
+        (["runs", "rerun"], 2, "RUN_ID"),
         (["runs", "list", "--status", "DONE"], 2, "one of QUEUED"),
         (["runs", "list", "--cursor", "x"], 2, "cursor"),
         (["runs", "list", "--limit", "0"], 2, "limit"),

@@ -205,7 +205,7 @@ def test_a_run_that_waits_and_one_that_failed(client: Client) -> None:
 
 
 @pytest.mark.parametrize("call", ["get_run", "cancel", "resume", "rerun"])
-@pytest.mark.parametrize("run_id", ["nope", "a/b?c#d", "é", "%2e%2e"])
+@pytest.mark.parametrize("run_id", ["nope", "", "a/b?c#d", "é", "%2e%2e", "x/cancel"])
 def test_an_unknown_run_is_named(client: Client, call: str, run_id: str) -> None:
     """A `LookupError`, whatever is in the id."""
     with pytest.raises(LookupError, match="no run '"):
@@ -425,7 +425,7 @@ def over_memory(world: World) -> Client:
     return client
 
 
-def test_a_stacks_client_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stacks_client_does_the_same() -> None:
     """Send, look, cancel, resume, rerun; the source is the client's app."""
     with Simulation(app) as sim:
         world = sim._world
@@ -445,7 +445,9 @@ def test_a_stacks_client_does_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         effects.clear()
         again = client.rerun(waiting.run_id, from_step="paid")
         assert client.get_run(again).status == "QUEUED"
+        sim.advance(0)
+        assert client.get_run(again).status == "SLEEPING"
         client.send({"name": "order/paid", "data": {"id": "s", "by": "card"}})
         sim.run_until_idle()
-        assert client.get_run(again).output == ["reserved s", None, "shipped s"]
+        assert client.get_run(again).output == ["reserved s", "card", "shipped s"]
         assert effects == ["ship s"]

@@ -242,6 +242,23 @@ def test_a_parked_run_is_resumed(server: LocalServer) -> None:
     assert ask(server, "POST", f"/api/runs/{run_id}/resume")[0] == 409
 
 
+def test_a_run_is_rerun(server: LocalServer) -> None:
+    """As a new run that names the old one; from a step, what was recorded before it stands."""
+    run = ended(server, send(server, "order/created", {"orderId": "o-3"})["run_id"])
+    status, answer, _ = ask(server, "POST", f"/api/runs/{run['run_id']}/rerun", {"from_step": "price"})
+    assert (status, answer["function_id"]) == (200, "fulfil-order")
+    assert ask(server, "GET", f"/api/runs/{answer['run_id']}")[0] == 200
+    again = ended(server, answer["run_id"])
+    assert (again["output"], again["rerun_of"], run["rerun_of"]) == (run["output"], run["run_id"], None)
+    assert again["steps"][:2] == run["steps"][:2]
+    assert again["steps"][2]["child_run_id"] != run["steps"][2]["child_run_id"]
+    assert [row["run_id"] for row in ask(server, "GET", f"/api/events/{run['event']['id']}/runs")[1]["runs"]] == [
+        run["run_id"]
+    ]
+    status, answer, _ = ask(server, "POST", f"/api/runs/{run['run_id']}/rerun", {"from_step": "nope"})
+    assert (status, "it has: create-order, breathe, price" in answer["error"]["message"]) == (404, True)
+
+
 def test_a_function_is_invoked(server: LocalServer) -> None:
     """Whatever triggers it; its event is like one that would."""
     status, answer, _ = ask(server, "POST", f"/api/functions/{price.id}/invoke", {"data": {"pieces": 3}})
@@ -271,6 +288,10 @@ def test_a_function_is_invoked(server: LocalServer) -> None:
         ("GET", "/api/runs?cursor=x", None, 400, "cursor"),
         ("GET", "/api/runs/nope", None, 404, "no run 'nope'"),
         ("POST", "/api/runs/nope/cancel", None, 404, "no run 'nope'"),
+        ("POST", "/api/runs/nope/rerun", {}, 404, "no run 'nope'"),
+        ("POST", "/api/runs/nope/rerun", None, 400, "from_step"),
+        ("POST", "/api/runs/nope/rerun", {"from_step": 1}, 400, "from_step"),
+        ("POST", "/api/runs/nope/rerun", {"from": "s"}, 400, "from_step"),
         ("GET", "/api/nope", None, 404, "nothing at this address"),
         ("DELETE", "/api/runs", None, 415, "application/json"),
     ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Cancel, ConfigError, Context, NonRetriableError, event, invoke_only
+from stepbridge import App, Cancel, ConfigError, Context, EventMatch, NonRetriableError, event, invoke_only
 from stepbridge.core.history import history_of
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import armed_of, armed_text, register_key
@@ -310,8 +310,8 @@ class TestWaiting:
             await ctx.group.parallel(
                 (
                     lambda: ctx.step.wait_for_event("one", event="e", timeout="1h"),
-                    lambda: ctx.step.wait_for_any("any", events=["e", "f"], timeout="1h"),
-                    lambda: ctx.step.wait_for_signal("signal", signal="s", timeout="1h"),
+                    lambda: ctx.step.wait_for_any("any", [EventMatch("e"), EventMatch("f")], timeout="1h"),
+                    lambda: ctx.step.wait_for_signal("signal", "s", timeout="1h"),
                     lambda: ctx.step.invoke("invoke", function="child"),
                     lambda: ctx.step.map("map", child, [{}]),
                 )
@@ -426,9 +426,10 @@ class TestList:
 
     def test_a_row_tells_what_the_head_tells(self, sim: Simulation) -> None:
         """No step, no data; and nothing but heads and index is read."""
-        before = stack_of(sim).requests.copy() if hasattr(stack_of(sim).requests, "copy") else None
-        (failed,) = operations_of(sim, "odd").list_runs(status="FAILED").runs
-        assert before is None or before is not None
+        before = stack_of(sim).requests.snapshot()
+        (failed,) = operations_of(sim, "odd").list_runs(status="FAILED", since=START).runs
+        asked = stack_of(sim).requests.since(before)
+        assert asked == {"Query": 3, "GetItem": 4}  # three days, four odd runs, none of which the index knows to differ
         assert failed.error is not None
         assert (failed.error["name"], failed.event.data, len(failed.steps)) == ("NonRetriableError", {}, 0)
 

@@ -80,8 +80,8 @@ def encode(value: object, hint: object, *, what: str) -> str:
             message = f"{what} returned a value that is nested too deeply, or holds itself. Mend: return a flat one."
             raise UnserializableOutputError(message) from None
     try:
-        if isinstance(hint, type) and not typing.is_typeddict(hint) and not isinstance(value, hint):
-            raise TypeError(f"it is no {hint.__name__}")  # noqa: TRY301 - one mend for all that does not fit
+        if not _is_instance(value, hint):
+            raise TypeError(f"it is no {_show(hint)}")  # noqa: TRY301 - one mend for all that does not fit
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             text: str = _adapter(hint).dump_json(value, warnings="error").decode()
@@ -94,6 +94,14 @@ def encode(value: object, hint: object, *, what: str) -> str:
         )
         raise UnserializableOutputError(message) from error
     return text
+
+
+def _is_instance(value: object, hint: object) -> bool:
+    """False where the hint is a class of which the value is none; kinds of types that cannot say are let through."""
+    try:
+        return not isinstance(hint, type) or isinstance(value, hint)
+    except TypeError:  # a TypedDict, a protocol
+        return True
 
 
 def decode(text: str, hint: object) -> Any:

@@ -62,10 +62,10 @@ def api_routes(service: Service) -> list[Route]:
         route("GET", "functions", _functions),
         route("POST", "functions/{function_id:path}/invoke", _invoke),
         route("GET", "runs", _runs),
-        route("GET", "runs/{run_id}", _run),
-        route("POST", "runs/{run_id}/cancel", _cancel),
-        route("POST", "runs/{run_id}/resume", _resume),
-        route("POST", "runs/{run_id}/rerun", _rerun),
+        route("GET", "runs/{run_id:path}", _run),
+        route("POST", "runs/{run_id:path}/cancel", _cancel),
+        route("POST", "runs/{run_id:path}/resume", _resume),
+        route("POST", "runs/{run_id:path}/rerun", _rerun),
     ]
 
 

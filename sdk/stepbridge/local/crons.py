@@ -4,11 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
+from stepbridge.app import App
 from stepbridge.core.cron import Cron
 from stepbridge.core.messages import Tick, message_text
 from stepbridge.core.triggers import CronTrigger
-from stepbridge.local.sites import Site
+
+
+class Queue(Protocol):
+    """Where an app's messages arrive."""
+
+    def deliver(self, body: str, *, internal: bool) -> object:
+        """A message has come."""
+
+
+class Stack(Protocol):
+    """One app's resources."""
+
+    @property
+    def queue(self) -> Queue:
+        """Its queue."""
+
+
+class Scheduled(Protocol):
+    """One app and its resources, in whichever world."""
+
+    @property
+    def app(self) -> App:
+        """The app."""
+
+    @property
+    def stack(self) -> Stack:
+        """Its resources."""
 
 
 class Crons:
@@ -19,7 +47,7 @@ class Crons:
         now: Nothing earlier fires.
     """
 
-    def __init__(self, sites: Sequence[Site], now: datetime) -> None:
+    def __init__(self, sites: Sequence[Scheduled], now: datetime) -> None:
         self._sites = sites
         self._since = now
         self._next: dict[tuple[str, str, Cron], datetime] = {}
@@ -38,7 +66,13 @@ class Crons:
                 fired += 1
         return fired
 
-    def _due(self) -> list[tuple[Site, tuple[str, str, Cron], datetime]]:
+    def skip(self, now: datetime) -> None:
+        """Leaves out the times that have passed."""
+        for _, (app_id, function_id, cron), at in self._due():
+            if at <= now:
+                self._next[app_id, function_id, cron] = cron.next_after(now)
+
+    def _due(self) -> list[tuple[Scheduled, tuple[str, str, Cron], datetime]]:
         found = []
         for site in self._sites:
             for function in site.app.functions.values():

@@ -115,6 +115,7 @@ class MotoStack:
     """One app's resources, and its handler."""
 
     def __init__(self, app: App, settings: Settings, world: MotoWorld, stubs: Stubs) -> None:
+        self._stubs = stubs
         self.settings = settings
         self.requests = Requests()
         """What the app asked for, as it left for AWS; and what AWS would have done for it."""
@@ -127,6 +128,11 @@ class MotoStack:
         self.queue = MotoQueue(driver, settings, self.requests, world.now, world.dice)
         self.timers = MotoTimers(driver, settings, self.requests, world.clock, world.dice)
         self.handler = Dispatcher(app, self.ports, stubs=stubs)
+
+    def restart(self, app: App) -> None:
+        """A cold start, with a new import of the app."""
+        self.handler.close()
+        self.handler = Dispatcher(app, self.ports, stubs=self._stubs)
 
     def invoke(self, messages: Sequence[Message], request_id: str) -> None:
         """Calls the handler as Lambda does, and deletes what it does not list."""

@@ -44,13 +44,22 @@ class Site:
     """What a warm process keeps: which signatures it has put."""
     reader: Reader
 
+    def restart(self) -> None:
+        """A warm process ends."""
+        self.store = Store(self.ports.table)
+
 
 @dataclass(slots=True)
 class MotoSite:
     """As `Site`; its stack has the Lambda handler, which keeps what a warm process keeps."""
 
+    app: App
     stack: MotoStack
     reader: Reader
+
+    def restart(self) -> None:
+        """A warm process ends; the next one has the site's app."""
+        self.stack.restart(self.app)
 
 
 def site_of(world: World, app: App) -> Site:

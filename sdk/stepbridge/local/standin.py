@@ -38,8 +38,8 @@ from stepbridge.events import Event, drafts_of
 from stepbridge.function import Function, is_async
 from stepbridge.step import CURRENT, CurrentStep
 
-Given = Mapping[str, object] | Mapping[tuple[str, int], object] | Mapping[str | tuple[str, int], object]
-"""What steps come to, by id, or by id and occurrence."""
+Given = Mapping[Any, object]
+"""What steps come to, by `id` or by `(id, occurrence)`. Wider than that: a literal with both is no mapping of either."""
 
 RUN_ID: Final = "test-run"
 _ABSENT: Final = object()
@@ -65,7 +65,7 @@ class StandIn:
         self._event.id = draft.id or "test-event"
         self._event.ts = draft.ts or to_ms(now)
         self._event.source = draft.source or "test"
-        self._steps: dict[Any, object] = dict(steps)
+        self._steps = steps
         self._counts: Counter[str] = Counter()
 
     def for_handler(self, function: Function[Any]) -> Context[Any] | ContextSync[Any]:

@@ -1,0 +1,81 @@
+"""Where state lives: the table, and the bucket for what is too large for it."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from stepbridge.aws import schema
+from stepbridge.cdk.durations import duration
+from stepbridge.cdk.numbers import BLOB_LIFE
+
+
+class State(Construct):
+    """One app's table and bucket.
+
+    Args:
+        scope: The app's construct.
+        construct_id: Within it.
+        kms_key: Encrypts both; None: keys of AWS.
+        removal_policy: Of both, when the stack is deleted.
+        deletion_protection: The table cannot be deleted at all while it is on.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        kms_key: kms.IKey | None,
+        removal_policy: cdk.RemovalPolicy,
+        deletion_protection: bool,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.table = dynamodb.TableV2(
+            self,
+            "Table",
+            partition_key=_key(schema.PARTITION_KEY),
+            sort_key=_key(schema.SORT_KEY),
+            billing=dynamodb.Billing.on_demand(),
+            global_secondary_indexes=[
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=schema.INDEX,
+                    partition_key=_key(schema.INDEX_PARTITION_KEY),
+                    sort_key=_key(schema.INDEX_SORT_KEY),
+                    projection_type=dynamodb.ProjectionType.INCLUDE,
+                    non_key_attributes=list(schema.INDEX_ATTRIBUTES),
+                )
+            ],
+            time_to_live_attribute=schema.TTL,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True
+            ),
+            encryption=dynamodb.TableEncryptionV2.customer_managed_key(kms_key) if kms_key else None,
+            deletion_protection=deletion_protection,
+            removal_policy=removal_policy,
+        )
+        # No versioning: a value is written once, under a name that is its hash, and never overwritten.
+        self.bucket = s3.Bucket(
+            self,
+            "Blobs",
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            encryption=s3.BucketEncryption.KMS if kms_key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=kms_key,
+            bucket_key_enabled=True if kms_key else None,
+            enforce_ssl=True,
+            versioned=False,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    expiration=duration(BLOB_LIFE), abort_incomplete_multipart_upload_after=cdk.Duration.days(1)
+                )
+            ],
+            removal_policy=removal_policy,
+        )
+
+
+def _key(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)
