@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: dev test lint types unit format clean help
+.PHONY: dev test lint types unit soak moto format clean help
 
 dev: $(READY) ## Run the local server and its console (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
@@ -32,6 +32,12 @@ lint: $(READY) ## Lint, formatting, import contracts.
 types: $(READY) ## Check types as we write them (mypy) and as users see them (pyright).
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/pyright
+
+soak: $(READY) ## Try thousands of generated programs with crashes and bad luck; states how many.
+	$(BIN)/python -m pytest tests/faults/test_random_programs.py --hypothesis-profile soak --hypothesis-show-statistics --timeout 3600
+
+moto: $(READY) ## Play the scenarios and the acceptance suite on the AWS adapters against moto.
+	$(BIN)/python -m pytest tests/scenarios tests/acceptance --backend moto --timeout 300
 
 unit: $(READY) ## Run the unit tests alone (ARGS="-k codec").
 	$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from stepbridge.testing import Simulation
+
+_QUICK = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.register_profile("quick", _QUICK, max_examples=60)
+settings.register_profile("soak", _QUICK, max_examples=2_000)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -13,7 +18,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Sets the default."""
+    """Sets the default, and how many examples the generated programs get."""
+    settings.load_profile(config.getoption("--hypothesis-profile") or "quick")
     defaults = Simulation.__init__.__kwdefaults__
     assert defaults is not None
     defaults["backend"] = config.getoption("--backend")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
@@ -182,26 +182,18 @@ def assert_ordered(run: Any, leftovers: list[str]) -> None:
     assert leftovers == []
 
 
-FUZZ = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
-
-
-@FUZZ
 @given(program=PROGRAMS)
 def test_an_async_program_is_given_the_same_results_in_the_same_order(program: Any) -> None:
     """Undisturbed, over however many invocations it takes."""
     assert_ordered(*drive(app_of(program), Knife(), None))
 
 
-@FUZZ
 @given(program=PROGRAMS, cuts=st.frozensets(st.integers(0, 120), max_size=3))
 def test_crashes_do_not_change_the_order(program: Any, cuts: frozenset[int]) -> None:
     """Cut anywhere, up to three times."""
     assert_ordered(*drive(app_of(program), Knife(cuts), None))
 
 
-@FUZZ
 @given(program=PROGRAMS, seed=st.integers(0, 1000))
 def test_a_backend_at_its_worst_does_not_change_the_order(program: Any, seed: int) -> None:
     """Duplicates, other orders of delivery, late timers."""
@@ -209,7 +201,6 @@ def test_a_backend_at_its_worst_does_not_change_the_order(program: Any, seed: in
     assert_ordered(run, leftovers)
 
 
-@FUZZ
 @given(program=SYNC_PROGRAMS, cuts=st.frozensets(st.integers(0, 120), max_size=2))
 def test_a_sync_program_is_given_the_same_results_in_the_same_order(program: Any, cuts: frozenset[int]) -> None:
     """Branches of `ctx.group.parallel`, with crashes."""

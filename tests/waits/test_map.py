@@ -165,6 +165,7 @@ class TestFailures:
             sim.run_until_idle()
             run = sim.run("f")
         assert (run.status, run.error and run.error["name"]) == ("FAILED", "NonRetriableError")
+        assert run.steps["m"].status == "FAILED"
         assert run.error is not None
         assert run.error["message"] == "no 3s"
 

@@ -345,8 +345,16 @@ class Arming:
 
     def collect(self, call: Call) -> Result | None:
         """The map's results once every item has one; None while some are on their way."""
-        text = self._maps.collect(self._session.run_id, call.key, len(call.step.items))  # type: ignore[union-attr]
-        return None if text is None else self._record_map(call, text)
+        step = call.step
+        assert isinstance(step, MapStep)  # noqa: S101 - asked for maps only
+        items = self._maps.collect(self._session.run_id, call.key, len(step.items))
+        if items is None:
+            return None
+        failed = next((item for item in items if item.mark is Mark.ERROR), None)
+        if failed is None or step.return_exceptions:
+            return self._record_map(call, self._maps.text(items))
+        register = self._register(call, Mark.ERROR, self._session.now(), failure=failed.failure)
+        return self._recording.record(call, replace(register, attempts=failed.attempts))
 
     def _record_map(self, call: Call, text: str) -> Result | None:
         register = self._register(call, Mark.OK, self._session.now())

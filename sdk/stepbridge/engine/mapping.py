@@ -84,13 +84,17 @@ class Maps:
         ) and self._store.set_wake(parent.run_id, parent.step_key):
             self._send([Go(run_id=parent.run_id, why="map")])
 
-    def collect(self, run_id: str, step_key: str, count: int) -> str | None:
-        """All results as the text of the map's register; None while items are on their way."""
+    def collect(self, run_id: str, step_key: str, count: int) -> list[Register] | None:
+        """The registers of all items, in order; None while items are on their way."""
         if not self._store.is_joined(run_id, step_key, count):
             return None
+        return list(self._store.item_registers(run_id, step_key, count))
+
+    def text(self, registers: Sequence[Register]) -> str:
+        """All results as the text of the map's register."""
         values: list[Any] = []
         errors: dict[str, Any] = {}
-        for index, register in enumerate(self._store.item_registers(run_id, step_key, count)):
+        for index, register in enumerate(registers):
             if register.mark is Mark.ERROR and register.failure is not None:
                 failure = register.failure
                 errors[str(index)] = [failure.name, failure.message, failure.stack, register.attempts]

@@ -1,0 +1,299 @@
+"""Many steps: side by side in one invocation, over hand-overs, and over many suspensions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from stepbridge import App, Context, ContextSync, event
+from stepbridge.core.limits import HAND_OVER_MARGIN
+from stepbridge.memory.requests import Requests
+from stepbridge.testing import Simulation
+from tests.waits.bench import Bench
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def noting(effects: Counter[int]) -> Callable[[int], int]:
+    def note(number: int) -> int:
+        effects[number] += 1
+        return number
+
+    return note
+
+
+def parallel_app(effects: Counter[int]) -> App:
+    """As many steps as the event says, all at once."""
+    app = App("shop")
+    note = noting(effects)
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> int:
+        steps = (ctx.step.run(f"s{n}", note, n) for n in range(ctx.event.data["n"]))
+        return sum(await asyncio.gather(*steps))
+
+    return app
+
+
+class TestParallel:
+    """A thousand steps by `gather`."""
+
+    def test_a_thousand_steps_run_in_one_invocation(self) -> None:
+        """Each once, for one write each."""
+        effects: Counter[int] = Counter()
+        with Simulation(parallel_app(effects), backend="memory") as sim:
+            sim.send("go", {"n": 1_000})
+            assert sim.run("f").output == sum(range(1_000))
+            requests = sim.requests
+        assert set(effects.values()) == {1}
+        assert len(effects) == 1_000
+        assert (requests["Invoke"], requests["PutItem"], requests["UpdateItem"]) == (1, 1_000, 2)
+
+    def test_a_thousand_sync_branches_run_in_one_invocation(self) -> None:
+        """By `ctx.group.parallel`, in a bounded number of threads."""
+        effects: Counter[int] = Counter()
+        app = App("shop")
+        note = noting(effects)
+
+        @app.function("f", trigger=event("go"))
+        def handler(ctx: ContextSync) -> int:
+            def branch(n: int) -> Callable[[], int]:
+                return lambda: ctx.step.run(f"s{n}", note, n)
+
+            return sum(ctx.group.parallel([branch(n) for n in range(1_000)]))
+
+        with Simulation(app, backend="memory") as sim:
+            sim.send("go")
+            assert sim.run("f").output == sum(range(1_000))
+            assert sim.requests["Invoke"] == 1
+        assert set(effects.values()) == {1}
+
+    def test_a_thousand_waits_cost_a_handful_of_resumes(self, bench_of: Callable[[App], Bench]) -> None:
+        """All of them matched by one event: a thousand registers, and the run goes on."""
+        bodies: list[int] = []
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> int:
+            bodies.append(1)
+            waits = (ctx.step.wait_for_event(f"w{n}", event="paid", timeout="7 days") for n in range(1_000))
+            return sum(found is not None for found in await asyncio.gather(*waits))
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        bench.put("paid")
+        bench.drain()
+        assert bench.run().output == 1_000
+        assert len(bodies) == 2
+        assert bench.leftovers() == []
+
+    def test_a_thousand_sleeps_resume_the_run_once_for_each_due_time(self, bench_of: Callable[[App], Bench]) -> None:
+        """Two due times, two resumes."""
+        bodies: list[int] = []
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> int:
+            bodies.append(1)
+            sleeps = (ctx.step.sleep(f"z{n}", f"{1 + n % 2}m") for n in range(1_000))
+            return len(await asyncio.gather(*sleeps))
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.drain()
+        assert bench.run().output == 1_000
+        assert len(bodies) == 3
+        assert bench.leftovers() == []
+
+
+class TestHandOver:
+    """The invocation's remaining time is respected; the next one carries on, each step once."""
+
+    def test_a_thousand_parallel_steps_over_several_invocations(self, bench_of: Callable[[App], Bench]) -> None:
+        """Every third step takes a moment; each runs once, and each is recorded."""
+        effects: Counter[int] = Counter()
+        app = App("shop")
+
+        async def note(number: int) -> int:
+            effects[number] += 1
+            return number
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> int:
+            limit = asyncio.Semaphore(10)
+
+            async def branch(n: int) -> int:
+                async with limit:
+                    return await ctx.step.run(f"s{n}", note, n)
+
+            return sum(await asyncio.gather(*(branch(n) for n in range(1_000))))
+
+        bench = bench_of(app)
+        bench.put("go")
+        invocations = 0
+        margin = HAND_OVER_MARGIN.total_seconds()
+        while bench.stack.queue.depth() != (0, 0):
+            assert bench.step(seconds=margin + 0.1 * (invocations + 1)) is True
+            invocations += 1
+        assert bench.run().output == sum(range(1_000))
+        assert set(effects.values()) == {1}
+        assert invocations >= 2
+
+    @pytest.mark.parametrize("number", [1, 40])
+    def test_a_run_that_always_lacks_time_still_gets_on(self, number: int, bench_of: Callable[[App], Bench]) -> None:
+        """Without a limit of hops: each invocation records something, or says why not in the end."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        def handler(ctx: ContextSync) -> int:
+            for n in range(number):
+                ctx.step.run(f"s{n}", square, n)
+                ctx.step.sleep(f"z{n}", "1s")
+            return number
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.drain()
+        assert bench.run().output == number
+
+    def test_a_run_above_its_cap_of_invocations_is_parked_with_a_clear_error(
+        self, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """The app's own counter; the history is kept."""
+        app = App("shop", max_invocations=5)
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            for n in range(20):
+                await ctx.step.sleep(f"z{n}", "1s")
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.drain()
+        run = bench.run()
+        assert (run.status, run.error and run.error["name"]) == ("PARKED", "TooManyInvocationsError")
+        assert run.error is not None
+        assert "raise max_invocations" in run.error["message"]
+
+
+def suspending(number: int, between: int, resumes: list[Requests], bench: list[Bench]) -> App:
+    """So many steps, with a suspension after each `between` of them."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> int:
+        total = 0
+        for n in range(number):
+            total += await ctx.step.run(f"s{n}", square, n)
+            if n % between == between - 1:
+                await ctx.step.sleep(f"z{n}", "1m")
+        return total
+
+    return app
+
+
+def cost(bench_of: Callable[[App], Bench], number: int, between: int) -> tuple[Bench, list[Requests]]:
+    """What each invocation asked for."""
+    bench = bench_of(suspending(number, between, [], []))
+    bench.put("go")
+    resumes: list[Requests] = []
+    while (at := bench.world.next_at()) is not None:
+        bench.clock.move_to(max(at, bench.clock.now()))
+        before = bench.requests.snapshot()
+        bench.step()
+        resumes.append(bench.requests.since(before))
+    return bench, resumes
+
+
+class TestLongHistories:
+    """A resume costs one claim, one query of the history, what is new, and one suspension."""
+
+    def test_the_requests_of_a_resume_do_not_grow_with_the_history(self, bench_of: Callable[[App], Bench]) -> None:
+        """The first and the last of twenty: what differs is the units that the query reads."""
+        bench, resumes = cost(bench_of, 1_000, 50)
+        assert bench.run().output == sum(n * n for n in range(1_000))
+        _, second, *_, last, _ = resumes
+        assert dict(second) == dict(last)
+        assert second["Query"] == last["Query"] == 1
+        assert second["UpdateItem"] == 2  # claim, suspend
+        assert second["PutItem"] == 51  # the new steps and the sleep
+
+    def test_the_units_of_a_resume_are_the_size_of_its_history(self, bench_of: Callable[[App], Bench]) -> None:
+        """About 90 bytes a step: 40 to 50 steps of history for one read unit, an eighth of a dollar a million."""
+        bench, resumes = cost(bench_of, 1_000, 50)
+        last = resumes[-1]
+        assert 1_000 / 50 <= last.read_units <= 1_000 / 30
+
+    @pytest.mark.slow
+    def test_ten_thousand_steps_over_twenty_five_suspensions(
+        self, bench_of: Callable[[App], Bench], record_property: Callable[[str, object], None]
+    ) -> None:
+        """Requests grow with the steps; each resume reads its history by pages of a megabyte, once."""
+        bench, resumes = cost(bench_of, 10_000, 400)
+        assert bench.run().output == sum(n * n for n in range(10_000))
+        assert len(resumes) == 26
+        total = sum(sum(resume[name] for name in ("PutItem", "UpdateItem")) for resume in resumes)
+        assert total == 10_000 + 25 + 2 * 26  # steps, sleeps, and a claim and an end of each invocation
+        pages = [resume["Query"] for resume in resumes]
+        assert pages[1:] == sorted(pages[1:])
+        assert max(pages) <= 2
+        record_property("read units of the last resume", resumes[-1].read_units)
+        assert resumes[-1].read_units <= 10_000 / 30
+
+    def test_outside_results_of_any_number_are_listed(self, bench_of: Callable[[App], Bench]) -> None:
+        """A hundred waits matched one by one: the head stays small, and replay keeps their order."""
+        orders: list[list[int]] = []
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> list[int]:
+            order: list[int] = []
+
+            async def one(n: int) -> None:
+                await ctx.step.wait_for_event(f"w{n}", event="paid", match={"data.n": n}, timeout="7 days")
+                order.append(n)
+
+            orders.append(order)
+            await asyncio.gather(*(one(n) for n in range(100)))
+            return order
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        told = [n * 37 % 100 for n in range(100)]
+        for n in told:
+            bench.put("paid", {"n": n})
+            bench.settle()
+            bench.later(1)
+        bench.drain()
+        assert bench.run().output == told
+        assert all(order == told[: len(order)] for order in orders)
+        assert bench.leftovers() == []
+
+
+def test_a_value_from_outside_is_the_same_on_every_replay(bench_of: Callable[[App], Bench]) -> None:
+    """Whatever the handler makes of it in later invocations."""
+    seen: list[Any] = []
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> None:
+        found = await ctx.step.wait_for_event("w", event="paid", timeout="1h")
+        seen.append(found and found.model_dump())
+        for n in range(3):
+            await ctx.step.sleep(f"z{n}", "1m")
+
+    bench = bench_of(app)
+    bench.put("go")
+    bench.settle()
+    bench.put("paid", {"n": 1})
+    bench.drain()
+    assert len(seen) == 4
+    assert all(one == seen[0] for one in seen)

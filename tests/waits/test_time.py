@@ -1,0 +1,287 @@
+"""Time: sleeps to the second, timeouts, scheduled runs, idempotency."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from stepbridge import App, Context, cron, event
+from stepbridge.core.cron import parse_cron
+from stepbridge.core.messages import Tick
+from stepbridge.core.records import Status
+from stepbridge.testing import Simulation
+from tests.waits.bench import START, Bench
+
+SEEDS = [None, *range(8)]
+"""None: everything in time; else Scheduler is up to a minute late, and all is delivered twice, in any order."""
+
+
+def sleeping(duration: Any, woken: list[datetime]) -> App:
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> None:
+        await ctx.step.sleep("z", duration)
+        woken.append(ctx.now)
+
+    return app
+
+
+class TestSleeps:
+    """Never early, and within two seconds."""
+
+    @pytest.mark.parametrize("seed", SEEDS)
+    @pytest.mark.parametrize(
+        ("duration", "start"),
+        [
+            (timedelta(hours=2), START),
+            (timedelta(days=7), START),
+            (timedelta(hours=2), START + timedelta(seconds=59.999)),
+            (timedelta(days=7), START + timedelta(seconds=30.5)),
+            (timedelta(minutes=15, seconds=1), START + timedelta(seconds=1)),
+            (timedelta(minutes=16), START + timedelta(seconds=59)),
+            (timedelta(minutes=15), START),
+            (timedelta(minutes=3), START + timedelta(seconds=45)),
+        ],
+        ids=str,
+    )
+    def test_a_sleep_ends_on_the_second(self, duration: timedelta, start: datetime, seed: int | None) -> None:
+        """Whatever Scheduler's grain, the queue's order and the second of the minute."""
+        woken: list[datetime] = []
+        with Simulation(sleeping(duration, woken), start=start, seed=seed) as sim:
+            sim.send("go")
+            sim.run_until_idle()
+            assert sim.run("f").status == "COMPLETED"
+        assert all(timedelta(0) <= at - (start + duration) for at in woken)
+        assert woken[0] - (start + duration) <= timedelta(seconds=2)
+
+    @pytest.mark.parametrize("seed", SEEDS[:4])
+    @pytest.mark.parametrize("days", [365, 366])
+    def test_a_sleep_of_a_year_ends_on_the_second(self, days: int, seed: int | None) -> None:
+        """Armed once; nothing that the run has recorded expires meanwhile."""
+        woken: list[datetime] = []
+        with Simulation(sleeping(timedelta(days=days), woken), backend="memory", seed=seed) as sim:
+            sim.send("go")
+            requests = sim.requests
+            sim.run_until_idle()
+            assert sim.run("f").status == "COMPLETED"
+            assert requests["CreateSchedule"] == 1
+        assert timedelta(0) <= woken[0] - (START + timedelta(days=days)) <= timedelta(seconds=2)
+
+    @pytest.mark.parametrize("seed", SEEDS[:5])
+    @pytest.mark.parametrize("timeout", ["90s", "2h", "7 days", "366 days"])
+    def test_a_timeout_ends_a_wait_on_the_second(self, timeout: str, seed: int | None) -> None:
+        """As exact as a sleep."""
+        woken: list[datetime] = []
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.wait_for_event("w", event="never", timeout=timeout)
+            woken.append(ctx.now)
+
+        spans = {"90s": 90, "2h": 7200, "7 days": 7 * 86_400, "366 days": 366 * 86_400}
+        with Simulation(app, seed=seed) as sim:
+            sim.send("go")
+            sim.run_until_idle()
+        assert 0 <= (woken[0] - START).total_seconds() - spans[timeout] <= 2
+
+    @pytest.mark.parametrize("seed", SEEDS)
+    def test_sleeps_side_by_side_each_end_on_their_second(self, seed: int | None) -> None:
+        """Only the earliest has a timer; each of the others gets its own in turn."""
+        import asyncio
+
+        woken: dict[int, datetime] = {}
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            async def nap(minutes: int) -> None:
+                await ctx.step.sleep(f"z{minutes}", timedelta(minutes=minutes))
+                woken.setdefault(minutes, ctx.now)
+
+            await asyncio.gather(*(nap(minutes) for minutes in (300, 1, 20, 17, 18, 19)))
+
+        with Simulation(app, seed=seed) as sim:
+            sim.send("go")
+            sim.run_until_idle()
+            assert sim.run("f").status == "COMPLETED"
+        late = [woken[minutes] - (START + timedelta(minutes=minutes)) for minutes in woken]
+        assert len(late) == 6
+        assert all(timedelta(0) <= one <= timedelta(seconds=2) for one in late)
+
+    def test_what_a_sleeping_run_recorded_does_not_expire_before_its_end(
+        self, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """No item of an open run has a time to live below the longest that a run may last."""
+        bench = bench_of(sleeping("366 days", []))
+        bench.put("go")
+        bench.settle()
+        far = (START + timedelta(days=366)).timestamp()
+        ttls = [int(item["ttl"]) for item in bench.stack.table.items() if "ttl" in item]
+        assert ttls
+        assert min(ttls) >= far
+
+
+class TestCron:
+    """One run for each scheduled time, however often it is told."""
+
+    @pytest.fixture
+    def app(self) -> App:
+        app = App("shop")
+
+        @app.function("f", trigger=cron("30 2 * * *", timezone="Europe/Paris"))
+        async def handler(ctx: Context) -> Any:
+            return ctx.event.data
+
+        return app
+
+    def test_a_scheduled_time_told_often_starts_one_run(self, app: App, bench_of: Callable[[App], Bench]) -> None:
+        """Together, one after the other, and after the run's end."""
+        bench = bench_of(app)
+        for _ in range(3):
+            bench.tell(Tick(function_id="f", at=START))
+        bench.settle()
+        bench.tell(Tick(function_id="f", at=START))
+        bench.settle()
+        (run,) = bench.runs()
+        assert run.output == {"scheduled_at": START.isoformat()}
+
+    def test_each_scheduled_time_starts_a_run_of_its_own(self, app: App, bench_of: Callable[[App], Bench]) -> None:
+        """Two days, two runs."""
+        bench = bench_of(app)
+        for day in range(2):
+            bench.tell(Tick(function_id="f", at=START + timedelta(days=day)))
+        bench.settle()
+        assert len(bench.runs()) == 2
+
+    def test_a_time_told_for_a_function_that_is_gone_is_let_go(
+        self, app: App, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """The schedule outlived the code."""
+        bench = bench_of(app)
+        bench.tell(Tick(function_id="gone", at=START))
+        assert bench.step() is True
+        assert bench.runs() == []
+
+    @pytest.mark.parametrize(
+        ("expression", "day", "times"),
+        [
+            pytest.param("30 2 * * *", datetime(2025, 3, 30, tzinfo=UTC), 1, id="a time that the spring skips"),
+            pytest.param("30 2 * * *", datetime(2025, 10, 26, tzinfo=UTC), 1, id="a time that the autumn repeats"),
+            pytest.param("0 * * * *", datetime(2025, 3, 30, tzinfo=UTC), 24, id="every hour of a day in UTC, spring"),
+        ],
+    )
+    def test_a_day_of_daylight_saving_has_the_runs_of_any_day(
+        self, expression: str, day: datetime, times: int, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """The scheduled times of that day, each told twice: one run each."""
+        parsed = parse_cron(expression, "Europe/Paris")
+        at = day - timedelta(microseconds=1)
+        scheduled = list(
+            itertools.takewhile(lambda at: at < day + timedelta(days=1), _instants(parsed.next_after, at))
+        )
+        app = App("shop")
+
+        @app.function("f", trigger=cron(expression, timezone="Europe/Paris"))
+        async def handler(ctx: Context) -> None: ...
+
+        bench = bench_of(app)
+        for instant in [*scheduled, *scheduled]:
+            bench.tell(Tick(function_id="f", at=instant))
+        bench.settle()
+        assert len(bench.runs()) == times
+
+
+def _instants(next_after: Callable[[datetime], datetime | None], at: datetime) -> Any:
+    while (following := next_after(at)) is not None:
+        yield following
+        at = following
+
+
+class TestIdempotency:
+    """`idempotency="event.data.x"`: equal values start one run."""
+
+    def app(self, path: str = "event.data.order.id") -> App:
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), idempotency=path)
+        async def handler(ctx: Context) -> Any:
+            return ctx.event.data.get("n")
+
+        return app
+
+    def test_two_events_of_one_value_start_one_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """The first one's; even after the run's end."""
+        bench = bench_of(self.app())
+        for n in range(3):
+            bench.put("go", {"order": {"id": "o-1"}, "n": n})
+            bench.settle()
+            bench.later(86_400)
+        assert [run.output for run in bench.runs()] == [0]
+
+    def test_other_values_start_other_runs(self, bench_of: Callable[[App], Bench]) -> None:
+        """Types told apart; numbers by value."""
+        bench = bench_of(self.app())
+        for value in ("o-1", "o-2", 1, "1", True, None, 1.0, {"a": 1}, {"a": 2}):
+            bench.put("go", {"order": {"id": value}})
+        bench.settle()
+        assert len(bench.runs()) == 8
+
+    def test_an_event_without_the_value_starts_a_run_of_its_own(self, bench_of: Callable[[App], Bench]) -> None:
+        """By its own id, as ever."""
+        bench = bench_of(self.app())
+        bench.put("go", {"n": 1}, id="a")
+        bench.put("go", {"n": 1}, id="b")
+        bench.put("go", {"n": 1}, id="b")
+        bench.settle()
+        assert len(bench.runs()) == 2
+
+    def test_two_functions_keep_their_own_keys(self, bench_of: Callable[[App], Bench]) -> None:
+        """One value starts each of them once."""
+        app = self.app()
+
+        @app.function("g", trigger=event("go"), idempotency="event.data.order.id")
+        async def other(ctx: Context) -> None: ...
+
+        bench = bench_of(app)
+        for _ in range(2):
+            bench.put("go", {"order": {"id": 1}})
+        bench.settle()
+        assert [len(bench.runs(name)) for name in ("f", "g")] == [1, 1]
+
+    def test_two_at_once_start_one_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """Another process handles the second in the middle of the first."""
+        bench = bench_of(self.app())
+        bench.on("before", "table.update", "R#", lambda: bench.meanwhile("go", {"order": {"id": 1}, "n": 2}))
+        bench.put("go", {"order": {"id": 1}, "n": 1})
+        bench.step()
+        bench.drain()
+        assert [run.output for run in bench.runs()] == [2]
+
+
+class TestFuture:
+    """An event whose time lies in the future starts its runs then."""
+
+    @pytest.mark.parametrize("seed", SEEDS[:4])
+    @pytest.mark.parametrize("seconds", [1, 899, 901, 86_400])
+    def test_its_run_is_queued_and_starts_on_the_second(self, seconds: int, seed: int | None) -> None:
+        """And not before."""
+        began: list[datetime] = []
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            began.append(ctx.now)
+
+        due = START + timedelta(seconds=seconds)
+        with Simulation(app, seed=seed) as sim:
+            sim.send("go", ts=due)
+            assert sim.run("f").status == Status.QUEUED
+            sim.run_until_idle()
+            assert sim.run("f").status == Status.COMPLETED
+        assert timedelta(0) <= began[0] - due <= timedelta(seconds=2)
