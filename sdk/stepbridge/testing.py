@@ -246,13 +246,14 @@ class Simulation:
         if not self._homes:
             yield
             return
-        app = site.app
-        with imported_anew(list(self._homes.values()), self._homes[app.id]) as site.app:
+        kept = site.app
+        with imported_anew(list(self._homes.values()), self._homes[kept.id]) as app:
+            site.app = app
             site.restart()
             try:
                 yield
             finally:
-                site.app = app
+                site.app = kept
 
     async def _invoke(self, site: Site, messages: list[Message]) -> None:
         """One invocation: an engine of its own, so that nothing survives but what was recorded."""

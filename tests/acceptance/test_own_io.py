@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from stepbridge import App, Context, event
@@ -212,3 +213,24 @@ def test_a_background_task_left_behind_does_not_hold_a_finished_run() -> None:
         return await ctx.step.run("a", lambda: "done")
 
     assert played(app).output == "done"
+
+
+def test_partials_and_objects_whose_call_is_async_are_awaited() -> None:
+    """Whatever is known to give a coroutine."""
+    app = App("shop")
+
+    class Service:
+        async def __call__(self, number: int) -> int:
+            await asyncio.sleep(0)
+            return number + 1
+
+    @app.function("f", trigger=event("go"))
+    async def f(ctx: Context) -> list[int]:
+        service = Service()
+        return [
+            await ctx.step.run("object", service, 1),
+            await ctx.step.run("partial", partial(service.__call__, 2)),
+            await ctx.step.run("bound", service.__call__, 3),
+        ]
+
+    assert played(app).output == [2, 3, 4]

@@ -21,7 +21,7 @@ class Observed(Simulation):
     """Notes requests as lines, an invocation a list."""
 
     def __init__(self, *apps: App) -> None:
-        super().__init__(*apps)
+        super().__init__(*apps, backend="memory")
         self.invocations: list[list[str]] = []
         for site in self._sites:
             noted = {name: _Noted(getattr(site.ports, name), name, self._note) for name in _WORDS}

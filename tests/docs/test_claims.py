@@ -130,6 +130,7 @@ _UNITS = {
     "days": timedelta(days=1),
 }
 _SIZES = {"KB": 1024, "MB": 1024 * 1024}
+WORDS = {3: "three", 5: "five"}
 LIMITS = next(page for page in GUIDE if page.path.name == "limits.md")
 
 
@@ -162,11 +163,24 @@ def test_every_number_is_that_of_the_code(what: str, number: str, name: str) -> 
         ("fan-out.md", f"up to {limits.MAP_SHARD} items are joined"),
         ("limits.md", f"after {limits.IDLE_HAND_OVERS_MAX} invocations in a row that recorded nothing"),
         ("README.md", f"up to {limits.QUEUE_DELAY_MAX // timedelta(minutes=1)} minutes, or a retry"),
+        ("ARCHITECTURE.md", f"ends {shown(limits.LEASE_MARGIN, 's')} after its invocation's deadline"),
+        ("ARCHITECTURE.md", f"less than {shown(limits.HAND_OVER_MARGIN, 's')} left no step begins"),
+        ("ARCHITECTURE.md", f"get {shown(limits.HAND_OVER_GRACE, 's')} and are cut off"),
+        ("ARCHITECTURE.md", f"up to {limits.QUEUE_DELAY_MAX // timedelta(minutes=1)} minutes are a delayed message"),
+        ("ARCHITECTURE.md", f"timeouts up to {limits.TIMEOUT_DELAY_MAX // timedelta(minutes=1)} minutes too"),
+        ("ARCHITECTURE.md", f"above {shown(limits.INLINE_BYTES, 'KB')} after compression"),
+        ("ARCHITECTURE.md", f"received {limits.RESEND_AT_RECEIVE} times"),
+        ("ARCHITECTURE.md", f"the same run, {WORDS[limits.CRASH_LIMIT]} times in a row without a record"),
+        ("ARCHITECTURE.md", f"{WORDS[limits.IDLE_HAND_OVERS_MAX].capitalize()} such invocations in a row"),
+        (
+            "errors-and-retries.md",
+            f"{WORDS[limits.CRASH_LIMIT].capitalize()} invocations in a row ended without a record",
+        ),
     ],
 )
 def test_a_number_in_prose_is_that_of_the_code(page: str, phrase: str) -> None:
     """The same numbers where the guide says them in a sentence."""
-    assert phrase in next(one for one in GUIDE if one.path.name == page).prose
+    assert phrase in next(one for one in PAGES if one.path.name == page).prose
 
 
 def test_the_delays_of_retries_are_those_of_the_code() -> None:

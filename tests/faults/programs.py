@@ -323,7 +323,7 @@ def maps_a_function(app: App) -> None:
     async def handler(ctx: Context) -> Any:
         done = await ctx.step.map("m", item_effect, [0, 1, 2, 3], return_exceptions=True)
         await ctx.step.run("after", effect, "after")
-        return [one if isinstance(one, int) else one.message for one in done]
+        return [getattr(one, "message", one) for one in done]
 
 
 @program(("go", {"k": 1}))
@@ -336,3 +336,92 @@ def maps_children_in_lanes(app: App) -> None:
     @app.function("f", trigger=event("go"))
     async def handler(ctx: Context) -> Any:
         return await ctx.step.map("m", child, range(5), max_concurrency=2)
+
+
+@program(("go", {"k": 1}), ("stop", {"k": 1}))
+def map_that_is_cancelled(app: App) -> None:
+    @app.function("child", trigger=invoke_only())
+    async def child(ctx: Context) -> None:
+        await ctx.step.sleep("z", "2 days")
+
+    @app.function("f", trigger=event("go"), cancel=[Cancel("stop", match="data.k")])
+    async def handler(ctx: Context) -> None:
+        await asyncio.gather(
+            ctx.step.map("m", child, range(3)), ctx.step.map("lanes", child, range(3), max_concurrency=1)
+        )
+
+
+@program(("go", {"k": 1}))
+def signal_that_never_comes(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        got = await ctx.step.wait_for_signal("w", "bell", timeout="3h")
+        await ctx.step.run("after", effect, "after")
+        return got
+
+
+@program(("go", {"k": 1}), ("go", {"k": 2}), ("call", {}))
+def signal_with_a_second_waiter(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        try:
+            return await ctx.step.wait_for_signal("w", "bell", timeout="7 days")
+        except StepError as error:
+            return error.name
+
+    @app.function("g", trigger=event("call"))
+    def other(ctx: ContextSync) -> None:
+        ctx.step.send_signal("ring", "bell", {"n": 1})
+
+
+@program(("go", {"k": 1, "n": 1}), ("go", {"k": 1, "n": 2}), ("go", {"k": 2, "n": 3}))
+def one_run_for_a_value(app: App) -> None:
+    @app.function("f", trigger=event("go"), idempotency="event.data.k")
+    async def handler(ctx: Context) -> Any:
+        return await ctx.step.run("a", effect, f"a{ctx.event.data['n']}")
+
+
+@program(("go", {"k": 1, "least": 5}), ("paid", {"amount": 3}), ("paid", {"amount": 7}))
+def wait_by_scan(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        found = await ctx.step.wait_for_event(
+            "w", event="paid", if_exp="async.data.amount > event.data.least", timeout="7 days"
+        )
+        await ctx.step.run("after", effect, "after")
+        return found and found.data
+
+
+@program(("go", {"k": 1}))
+def any_of_that_times_out_looking_back(app: App) -> None:
+    @app.function("f", trigger=event("go"), waits=[EventMatch("first", match="data.k", lookback="1h")])
+    async def handler(ctx: Context) -> Any:
+        waits = [EventMatch("first", match="data.k", lookback=True), EventMatch("second")]
+        found = await ctx.step.wait_for_any("w", waits, timeout="3h")
+        await ctx.step.run("after", effect, "after")
+        return found
+
+
+@program(("go", {"k": 1}))
+def map_with_a_failing_item(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> str:
+        try:
+            await ctx.step.map("m", item_effect, [0, 1, 2, 3], max_concurrency=2)
+        except StepError as error:
+            return await ctx.step.run("mend", effect, error.message)
+        return "fine"
+
+
+@program(("go", {"k": 1}))
+def parent_out_of_time(app: App) -> None:
+    async def mend(ctx: Context) -> str:
+        return await ctx.step.run("mend", effect, ctx.event.data["error"]["name"])
+
+    @app.function("child", trigger=invoke_only())
+    async def child(ctx: Context) -> None:
+        await ctx.step.sleep("z", "2 days")
+
+    @app.function("f", trigger=event("go"), timeouts=Timeouts(finish="2h"), on_failure=mend)
+    async def handler(ctx: Context) -> None:
+        await asyncio.gather(ctx.step.invoke("c", function=child), ctx.step.map("m", child, range(2)))

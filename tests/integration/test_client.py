@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pydantic import BaseModel
@@ -51,7 +51,7 @@ def ship(order_id: str) -> str:
 @app.function("order", trigger=event("order/created", model=Order))
 async def order(ctx: Context) -> list[Any]:
     """A record of each sort: of a step, a sleep, a wait, and a step that may fail."""
-    order_id = ctx.event.data.id
+    order_id = cast("Order", ctx.event.data).id
     reserved = await ctx.step.run("reserve", reserve, order_id)
     await ctx.step.sleep("breathe", "20ms")
     paid = await ctx.step.wait_for_event("paid", event="order/paid", match="data.id", timeout="1h")
@@ -114,7 +114,8 @@ def become(client: Client, run_id: str, *statuses: str) -> RunView:
 def ordered(client: Client, order_id: str, *, paid: bool = True) -> RunView:
     """The run of an order, which waits for the payment or has ended."""
     run = started(client, "order", client.send({"name": "order/created", "data": {"id": order_id}})[0])
-    waiting = eventually(lambda: (now := client.get_run(run.run_id)).steps.get("paid") and now)
+    eventually(lambda: client.get_run(run.run_id).steps.get("paid"))
+    waiting = become(client, run.run_id, "SLEEPING")
     if not paid:
         return waiting
     client.send({"name": "order/paid", "data": {"id": order_id, "by": "card"}})

@@ -130,9 +130,9 @@ class Bench:
         (message,) = self.stack.queue.receive(1)
         return message
 
-    def handle(self, message: Message, *, seconds: float = INVOCATION.total_seconds(), workers: Any = None) -> bool:
+    def handle(self, message: Message, *, seconds: float = INVOCATION.total_seconds()) -> bool:
         """Whether the message was acknowledged."""
-        return self._handle(message, seconds, workers or self.workers, self.loop)
+        return self._handle(message, seconds, self.workers, self.loop)
 
     def _handle(self, message: Message, seconds: float, workers: Workers, loop: RunLoop) -> bool:
         self.invocations += 1
@@ -152,17 +152,19 @@ class Bench:
         self.put(name, data, id=id)
         self.elsewhere()
 
-    def elsewhere(self, message: Message | None = None) -> None:
-        """Another process handles a message, while this one is in the middle of an invocation."""
+    def elsewhere(self, message: Message | None = None, workers: Workers | None = None) -> None:
+        """A message is handled while another is in the middle: by another process, or by the one with these workers."""
         message = message or self.receive()
-        workers = Workers(blocking=False)
-        self.others.append(workers)
+        if workers is None:
+            workers = Workers(blocking=False)
+            self.others.append(workers)
+        theirs = workers
         errors: list[BaseException] = []
 
         def handle() -> None:
             loop = RunLoop()
             try:
-                self._handle(message, INVOCATION.total_seconds(), workers, loop)
+                self._handle(message, INVOCATION.total_seconds(), theirs, loop)
             except BaseException as error:  # noqa: BLE001 - raised again in the test
                 errors.append(error)
             finally:

@@ -54,26 +54,34 @@ class TestByEvent:
     """`cancel=[Cancel(...)]`."""
 
     @pytest.mark.parametrize(
-        ("canceller", "data", "ends"),
+        ("canceller", "data", "status"),
         [
-            (Cancel("stop"), {}, True),
-            (Cancel("stop", match="data.k"), {"k": 1}, True),
-            (Cancel("stop", match="data.k"), {"k": 2}, False),
-            (Cancel("stop", match={"data.all": True}), {"all": True}, True),
-            (Cancel("stop", if_exp="async.data.k == event.data.k && async.data.sure"), {"k": 1, "sure": True}, True),
-            (Cancel("stop", if_exp="async.data.k == event.data.k && async.data.sure"), {"k": 1, "sure": False}, False),
-            (Cancel("stop", if_exp="async.data.level > event.data.k"), {"level": 2}, True),
-            (Cancel("stop", if_exp="async.data.level > event.data.k"), {"level": 1}, False),
+            (Cancel("stop"), {}, "CANCELLED"),
+            (Cancel("stop", match="data.k"), {"k": 1}, "CANCELLED"),
+            (Cancel("stop", match="data.k"), {"k": 2}, "SLEEPING"),
+            (Cancel("stop", match={"data.all": True}), {"all": True}, "CANCELLED"),
+            (
+                Cancel("stop", if_exp="async.data.k == event.data.k && async.data.sure"),
+                {"k": 1, "sure": True},
+                "CANCELLED",
+            ),
+            (
+                Cancel("stop", if_exp="async.data.k == event.data.k && async.data.sure"),
+                {"k": 1, "sure": False},
+                "SLEEPING",
+            ),
+            (Cancel("stop", if_exp="async.data.level > event.data.k"), {"level": 2}, "CANCELLED"),
+            (Cancel("stop", if_exp="async.data.level > event.data.k"), {"level": 1}, "SLEEPING"),
         ],
     )
     def test_an_event_that_matches_ends_the_run(
-        self, canceller: Cancel, data: dict[str, Any], ends: bool, bench_of: Callable[[App], Bench]
+        self, canceller: Cancel, data: dict[str, Any], status: str, bench_of: Callable[[App], Bench]
     ) -> None:
         """And no other event does."""
         bench = begun(bench_of(sleeper(cancel=[canceller])))
         bench.put("stop", data)
         bench.settle()
-        assert bench.run().status == ("CANCELLED" if ends else "SLEEPING")
+        assert bench.run().status == status
 
     def test_any_of_several_ends_the_run(self, bench_of: Callable[[App], Bench]) -> None:
         """The second one."""
@@ -132,6 +140,17 @@ class TestByEvent:
         bench.drain()
         assert (bench.run().status, bench.run().output) == ("COMPLETED", "done")
         assert bench.leftovers() == []
+
+    @pytest.mark.xfail(reason="a run armed its cancellers when it began; until then no event finds it")
+    def test_a_run_that_is_queued_for_later_can_be_cancelled(self, bench_of: Callable[[App], Bench]) -> None:
+        """Its trigger's time lies in the future; the cancelling event comes before that."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k")]))
+        bench.put("go", {"k": 1}, ts=START + timedelta(hours=1))
+        bench.settle()
+        bench.later(60)
+        bench.put("stop", {"k": 1}, ts=START + timedelta(hours=2))
+        bench.settle()
+        assert bench.run().status == "CANCELLED"
 
     def test_cancellers_are_no_steps(self, bench_of: Callable[[App], Bench]) -> None:
         """A run's view does not show them."""
@@ -327,6 +346,28 @@ class TestChildren:
         bench.drain()
         assert bench.leftovers() == []
 
+    @pytest.mark.xfail(reason="the child of an invocation that died is on no list, and runs to its end")
+    def test_a_child_is_cancelled_though_the_invocation_that_began_it_died(
+        self, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """The cancellation comes after the crash and before the parent's message is back."""
+        app = App("shop")
+        child = child_of(app)
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")])
+        async def handler(ctx: Context) -> Any:
+            return await ctx.step.invoke("c", function=child)
+
+        bench = bench_of(app)
+        bench.put("go")
+        start = bench.receive()
+        bench.on("after", "queue.send", "", lambda: bench.on("before", "table.update", "R#", die))
+        assert bench.handle(start) is False
+        bench.put("stop")
+        bench.drain()
+        assert bench.run().status == "CANCELLED"
+        assert bench.run("child").status == "CANCELLED"
+
     def test_a_cancelled_child_fails_the_parents_step(self, bench_of: Callable[[App], Bench]) -> None:
         """The parent goes on, with a `StepError` that it may catch."""
         app = App("shop")
@@ -418,6 +459,11 @@ class TestChildren:
         bench.drain()
         assert ITEMS == [0]
         assert bench.leftovers() == []
+
+
+def die() -> None:
+    message = "the sandbox is gone"
+    raise OSError(message)
 
 
 ITEMS: list[int] = []
@@ -524,7 +570,7 @@ class TestWhileTheRunExecutes:
         child = child_of(app)
 
         @app.function("f", trigger=event("go"))
-        async def handler(ctx: Context) -> str:
+        async def handler(ctx: Context) -> Any:
             try:
                 return await ctx.step.invoke("c", function=child)
             except StepError as error:
@@ -555,24 +601,12 @@ def _three_steps(colour: str, strike: Callable[[], None], effects: list[str]) ->
         ctx.step.run("second", effects.append, "second")
         ctx.step.sleep("z", "1 day")
 
-    app.function("f", trigger=event("go"), cancel=[Cancel("stop")])({"async": handle, "sync": handle_sync}[colour])
+    handlers: dict[str, Any] = {"async": handle, "sync": handle_sync}
+    app.function("f", trigger=event("go"), cancel=[Cancel("stop")])(handlers[colour])
     return app
 
 
 def _cancel_in(bench: Bench, workers: Workers) -> None:
     """Another message of the same process: it knows which runs it executes."""
-    import threading
-
-    from stepbridge.engine.tracking import RunLoop
-
     by_hand(bench)
-    message = bench.receive()
-
-    def handle() -> None:
-        loop = RunLoop()
-        bench._handle(message, 120, workers, loop)
-        loop.close()
-
-    thread = threading.Thread(target=handle)
-    thread.start()
-    thread.join()
+    bench.elsewhere(bench.receive(), workers)

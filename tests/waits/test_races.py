@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Cancel, Context, ContextSync, event
-from stepbridge.core.messages import Go
 from stepbridge.core.messages import Cancel as CancelMessage
+from stepbridge.core.messages import Go
 from stepbridge.ports import Message
 from tests.waits.bench import Bench
 
@@ -124,7 +124,7 @@ class TestEventAgainstTimeout:
             pytest.param("before", "table.delete", "W#", None, id="before the wait is deleted"),
         ],
     )
-    def test_the_event_comes_in_the_middle_of_the_timeout(  # noqa: PLR0913, PLR0917 - a table
+    def test_the_event_comes_in_the_middle_of_the_timeout(
         self, when: str, request_: str, where: str, output: int | None, bench_of: Callable[[App], Bench]
     ) -> None:
         """The register decides; the event's message is kept until its run has been told."""
@@ -223,11 +223,11 @@ class TestEventAgainstCancellation:
         armed(bench)
         message = event_message(bench)
         run_id = bench.run().run_id
-        strike = {
+        strikes: dict[str, Callable[[], None]] = {
             "event": lambda: bench.put("stop", {"k": 1}),
             "client": lambda: bench.tell(CancelMessage(run_id=run_id, reason="by hand")),
-        }[how]
-        strike()
+        }
+        strikes[how]()
         cancellation = bench.receive()
         bench.on(when, request_, where, lambda: bench.elsewhere(cancellation))
         bench.handle(message)

@@ -1,4 +1,4 @@
-"""Every number of the stack: unit, reason, and source with date where AWS sets it. The engine's are in `core.limits`."""
+"""The stack's own numbers: unit, reason, and source with date where AWS sets it. The engine's: `core.limits`."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Package:
 
     @property
     def target(self) -> tuple[str, ...]:
-        """uv's options for platform and Python."""
+        """What tells uv platform and Python."""
         major, minor = self.python.split(".")
         glibc = "manylinux_2_28" if (int(major), int(minor)) >= _NEW_GLIBC else "manylinux2014"
         return "--python-platform", f"{self.machine}-{glibc}", "--python-version", self.python

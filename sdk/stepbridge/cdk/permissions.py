@@ -53,7 +53,7 @@ _THROUGH: Final = ("dynamodb", "s3", "sqs")
 class Parts:
     """One app's resources."""
 
-    table: dynamodb.TableV2
+    table: dynamodb.Table
     bucket: s3.Bucket
     prefix: str
     """Of the bucket's keys."""
@@ -63,22 +63,27 @@ class Parts:
     timers: Timers
     key: kms.IKey | None
 
+    @property
+    def blobs_arn(self) -> str:
+        """Of all blobs, whose names are made at run time."""
+        return self.bucket.arn_for_objects(f"{self.prefix}*")
+
+    @property
+    def schedules_arn(self) -> str:
+        """Of all schedules of the group, whose names are made at run time."""
+        return cdk.Stack.of(self.timers).format_arn(
+            service="scheduler", resource="schedule", resource_name=f"{self.timers.group.schedule_group_name}/*"
+        )
+
 
 def dispatcher_statements(parts: Parts, log_group: logs.ILogGroup) -> list[iam.PolicyStatement]:
-    """Of the function's role; nothing else is attached to it.
-
-    Three resources end in `*` because their names are made at run time: schedules, blobs, log streams.
-    """
-    stack = cdk.Stack.of(parts.timers)
-    schedules = stack.format_arn(
-        service="scheduler", resource="schedule", resource_name=f"{parts.timers.group.schedule_group_name}/*"
-    )
+    """Of the function's role; nothing else is attached to it."""
     return [
         _allow("Table", TABLE, parts.table.table_arn),
         _allow("Queue", (POSTPONE, SEND, *POLL), parts.queue.queue_arn),
         _allow("DeadLetters", (SEND,), parts.dead.queue_arn),
         _allow("Bus", (PUT_EVENTS,), parts.bus.event_bus_arn),
-        _allow("Timers", TIMERS, schedules),
+        _allow("Timers", TIMERS, parts.schedules_arn),
         iam.PolicyStatement(
             sid="TimersRole",
             actions=["iam:PassRole"],
@@ -86,7 +91,7 @@ def dispatcher_statements(parts: Parts, log_group: logs.ILogGroup) -> list[iam.P
             conditions={"StringEquals": {"iam:PassedToService": SCHEDULER}},
         ),
         *_blobs(parts, BLOBS),
-        _allow("Logs", LOGS, f"{log_group.log_group_ref.log_group_arn}:*"),
+        _allow("Logs", LOGS, log_group.log_group_arn),  # ends in `:*`, its streams
         *_key(parts),
     ]
 
@@ -106,7 +111,7 @@ def client_statements(parts: Parts) -> list[iam.PolicyStatement]:
 
 def _blobs(parts: Parts, actions: Sequence[str]) -> list[iam.PolicyStatement]:
     return [
-        _allow("Blobs", actions, parts.bucket.arn_for_objects(f"{parts.prefix}*")),
+        _allow("Blobs", actions, parts.blobs_arn),
         _allow("BlobsList", (LIST_BLOBS,), parts.bucket.bucket_arn),
     ]
 

@@ -23,9 +23,7 @@ class Queues(Construct):
         kms_key: Encrypts all; None: SQS's own key.
     """
 
-    def __init__(
-        self, scope: Construct, construct_id: str, *, visibility: timedelta, kms_key: kms.IKey | None
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, visibility: timedelta, kms_key: kms.IKey | None) -> None:
         super().__init__(scope, construct_id)
         self._key = kms_key
         self.dead = self._queue("DeadLetters")

@@ -34,28 +34,29 @@ class State(Construct):
         deletion_protection: bool,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.table = dynamodb.TableV2(
+        # Not `TableV2`: for its replicas it asks for a stack of one region where there is a customer key, and
+        # all that an app else has lives in one region anyway.
+        self.table = dynamodb.Table(
             self,
             "Table",
             partition_key=_key(schema.PARTITION_KEY),
             sort_key=_key(schema.SORT_KEY),
-            billing=dynamodb.Billing.on_demand(),
-            global_secondary_indexes=[
-                dynamodb.GlobalSecondaryIndexPropsV2(
-                    index_name=schema.INDEX,
-                    partition_key=_key(schema.INDEX_PARTITION_KEY),
-                    sort_key=_key(schema.INDEX_SORT_KEY),
-                    projection_type=dynamodb.ProjectionType.INCLUDE,
-                    non_key_attributes=list(schema.INDEX_ATTRIBUTES),
-                )
-            ],
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             time_to_live_attribute=schema.TTL,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
                 point_in_time_recovery_enabled=True
             ),
-            encryption=dynamodb.TableEncryptionV2.customer_managed_key(kms_key) if kms_key else None,
+            encryption=dynamodb.TableEncryption.CUSTOMER_MANAGED if kms_key else dynamodb.TableEncryption.DEFAULT,
+            encryption_key=kms_key,
             deletion_protection=deletion_protection,
             removal_policy=removal_policy,
+        )
+        self.table.add_global_secondary_index(
+            index_name=schema.INDEX,
+            partition_key=_key(schema.INDEX_PARTITION_KEY),
+            sort_key=_key(schema.INDEX_SORT_KEY),
+            projection_type=dynamodb.ProjectionType.INCLUDE,
+            non_key_attributes=list(schema.INDEX_ATTRIBUTES),
         )
         # No versioning: a value is written once, under a name that is its hash, and never overwritten.
         self.bucket = s3.Bucket(

@@ -216,7 +216,7 @@ def armed_text(armed: tuple[Armed, ...]) -> str:
             case ArmedChild(run_id=run_id, app=app):
                 rows.append(["c", one.step_id, one.occurrence, deadline, run_id, *([app] if app else [])])
             case ArmedMap(count=count, children=children):
-                rows.append(["m", one.step_id, one.occurrence, None, count, *([1] if children else [])])
+                rows.append(["m", one.step_id, one.occurrence, None, count, *([children] if children else [])])
     return dump(rows)
 
 
@@ -239,7 +239,7 @@ def armed_of(text: str) -> tuple[Armed, ...]:
             )
         elif tag == "m":
             armed.append(
-                ArmedMap(step_key=key, step_id=step_id, occurrence=occurrence, count=rest[0], children=len(rest) > 1)
+                ArmedMap(step_key=key, step_id=step_id, occurrence=occurrence, count=rest[0], children=sum(rest[1:]))
             )
         else:
             armed.append(

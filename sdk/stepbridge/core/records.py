@@ -177,8 +177,8 @@ class ArmedMap:
     step_id: str
     occurrence: int = 0
     count: int
-    children: bool = False
-    """The items are runs, which have to be told when nobody waits for them any more."""
+    children: int = 0
+    """At most so many items are runs at once, to be told when nobody waits for them any more; 0: they are no runs."""
     deadline: None = None
 
 

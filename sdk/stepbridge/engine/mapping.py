@@ -46,7 +46,7 @@ class Maps:
             step_id=parent.step_id,
             occurrence=parent.occurrence,
             count=len(step.items),
-            children=step.is_function,
+            children=(lanes or len(step.items)) if step.is_function else 0,
         )
 
     def _work(self, parent: Parent, target: str, text: str, max_attempts: int, app_id: str) -> Work:
@@ -72,7 +72,7 @@ class Maps:
         assert item is not None  # noqa: S101 - called for items only
         self._store.put_item_register(parent.run_id, parent.step_key, item.index, register)
         follower = item.index + item.lanes
-        if item.lanes and follower < item.count:
+        if item.lanes and follower < item.count and not (item.target and self._is_over(parent.run_id)):
             max_attempts, *texts = json.loads(self._payloads.text(Blob(item.source)))
             following = MapItem(
                 index=follower, count=item.count, lanes=item.lanes, source=item.source, target=item.target
@@ -83,6 +83,10 @@ class Maps:
             parent.run_id, parent.step_key, item.index, item.count, register.ended_at
         ) and self._store.set_wake(parent.run_id, parent.step_key):
             self._send([Go(run_id=parent.run_id, why="map")])
+
+    def _is_over(self, run_id: str) -> bool:
+        head = self._store.head(run_id)
+        return head is None or head.status.is_terminal
 
     def collect(self, run_id: str, step_key: str, count: int) -> list[Register] | None:
         """The registers of all items, in order; None while items are on their way."""
@@ -103,11 +107,16 @@ class Maps:
         return codec.dump({"v": values, "e": errors})
 
     def cancel(self, run_id: str, armed: ArmedMap, reason: str) -> None:
-        """Ends the children that have not ended, begun or not; items that are no runs look at the head themselves."""
+        """Ends the children that have begun and not ended; items that are no runs look at the head themselves.
+
+        The head was terminal before the registers are read here, and a follower is begun only after the
+        register of its forerunner, under a head that is not: so none is overlooked.
+        """
         if not armed.children:
             return
         ended = {int(register.key) for register in self._store.item_registers(run_id, armed.step_key, armed.count)}
-        left = (index for index in range(armed.count) if index not in ended)
+        begun = [*range(armed.children), *(index + armed.children for index in ended)]
+        left = [index for index in begun if index < armed.count and index not in ended]
         self._send([Cancel(run_id=_child_id(run_id, armed.step_key, index), reason=reason) for index in left])
 
     def _send(self, works: Sequence[Work]) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import ModuleType
 
 from stepbridge.app import App
 from stepbridge.errors import ConfigError
@@ -35,7 +36,8 @@ def home_of(app: App) -> Home:
     homes = [
         Home(name, attribute)
         for name, module in list(sys.modules.items())
-        for attribute, value in list(vars(module).items() if module is not None else ())
+        if hasattr(module, "__dict__")  # a program may put anything there
+        for attribute, value in list(vars(module).items())
         if value is app and name != "__main__" and (not packages or name.partition(".")[0] in packages)
     ]
     if not homes:
@@ -63,6 +65,6 @@ def imported_anew(homes: Sequence[Home], home: Home) -> Iterator[App]:
         sys.modules.update(kept)
 
 
-def _take_out(packages: set[str]) -> dict[str, object]:
+def _take_out(packages: set[str]) -> dict[str, ModuleType]:
     names = [name for name in sys.modules if name.partition(".")[0] in packages]
     return {name: sys.modules.pop(name) for name in names}

@@ -13,9 +13,8 @@ from unittest.mock import patch
 
 import botocore.session
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.core.botocore_stubber import BotocoreStubber
-from moto.core.models import botocore_stubber
+from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
 
 from stepbridge.aws.clients import Clients
 from stepbridge.memory.requests import Requests

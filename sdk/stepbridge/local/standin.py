@@ -39,7 +39,7 @@ from stepbridge.function import Function, is_async
 from stepbridge.step import CURRENT, CurrentStep
 
 Given = Mapping[Any, object]
-"""What steps come to, by `id` or by `(id, occurrence)`. Wider than that: a literal with both is no mapping of either."""
+"""What steps come to, by `id` or by `(id, occurrence)`; a literal with both kinds of keys has no narrower type."""
 
 RUN_ID: Final = "test-run"
 _ABSENT: Final = object()

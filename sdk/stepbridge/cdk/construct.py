@@ -1,0 +1,228 @@
+"""`StepbridgeApp`: one app's resources, as one construct."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_sns as sns
+from constructs import Construct
+
+from stepbridge.aws.settings import Settings, variable
+from stepbridge.cdk import numbers
+from stepbridge.cdk.acknowledged import ACCESS_LOGS, DEAD_LETTERS, acknowledge, acknowledge_wildcard
+from stepbridge.cdk.asset import code_of
+from stepbridge.cdk.dispatcher import Dispatcher, Machine
+from stepbridge.cdk.encryption import let_services_in
+from stepbridge.cdk.loading import load_app, needs_cel
+from stepbridge.cdk.metrics import Metrics
+from stepbridge.cdk.outputs import put_out
+from stepbridge.cdk.packaging import Package
+from stepbridge.cdk.permissions import Parts, client_statements
+from stepbridge.cdk.queues import Queues
+from stepbridge.cdk.routing import Routing, is_default
+from stepbridge.cdk.state import State
+from stepbridge.cdk.timers import Timers
+from stepbridge.cdk.watch import Watch
+from stepbridge.core.limits import INVOCATION
+from stepbridge.errors import ConfigError
+
+_MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+
+class StepbridgeApp(Construct):
+    """An app's bus, rules, queues, dispatcher, table, schedules, bucket, alarms and dashboard.
+
+    The app is imported when the stack is synthesised: its triggers, crons, waits and cancels are written once,
+    in its code. Steps that use other resources get them as usual: `orders.grant_read(shop.function)`.
+
+    Args:
+        scope: A stack.
+        construct_id: Within it.
+        app: As module:attribute, `"functions.shop:app"`.
+        source: The folder that holds the app's top-level package; its project is the next folder upwards with a
+            uv.lock, requirements.txt or pyproject.toml.
+        include: Further files and folders of `source` that the app imports or reads.
+        extras: Of the project's optional dependencies, what the app needs.
+        event_bus: A custom bus (Classic) that the app shares; a new one where it is left out.
+        narrow_rule: Let only events through that are declared: triggers, `waits=`, `cancel=`. Off, because a wait
+            that is not declared would then never see its event; on, other apps' events cost this one nothing.
+        memory_mb: 256: a dispatcher mostly waits, and memory is what waiting costs. More where steps compute.
+        timeout: 120 s: what a crash costs is noticed that soon, and long runs hand over to the next invocation by
+            themselves. Raise it for a single step that takes longer: 15 minutes at most.
+        batch_size: 1: a run has its invocation to itself. Up to 10 for many short runs: a third of the requests.
+        max_concurrency: Of invocations, 2 to 1,000; without it as many as the account has.
+        snap_start: Start from a snapshot. Off: it restores faster than the 1 s that imports take, but every
+            published version costs money for as long as it exists. Source: Lambda pricing, 2026-09.
+        architecture: arm64: a fifth cheaper for the same work. Source: Lambda pricing, 2026-09.
+        runtime: Python 3.14, the newest that Lambda and this CDK have (2026-11).
+        log_retention: A month, as long as the records of a run that has ended.
+        removal_policy: RETAIN: table, bucket and logs outlive the stack. A bucket to be destroyed must be empty.
+        deletion_protection: Of the table; where it is left out: unless it is to be destroyed.
+        kms_key: One customer key for table, queues, bucket, logs, environment, crons and a new bus; without it
+            keys that AWS owns or manages. Of one-time schedules AWS's key is used: they hold run ids, no data.
+        alarm_topic: Is told of alarms.
+
+    Raises:
+        ConfigError: An argument is wrong or the app cannot be loaded; names the mend.
+    """
+
+    def __init__(  # noqa: PLR0913 - a construct's props
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        app: str,
+        source: str | Path = ".",
+        include: Sequence[str] = (),
+        extras: Sequence[str] = (),
+        event_bus: events.IEventBus | None = None,
+        narrow_rule: bool = False,
+        memory_mb: int = numbers.MEMORY_MB,
+        timeout: cdk.Duration | None = None,
+        batch_size: int = numbers.BATCH_SIZE,
+        max_concurrency: int | None = None,
+        snap_start: bool = False,
+        architecture: lambda_.Architecture | None = None,
+        runtime: lambda_.Runtime | None = None,
+        log_retention: logs.RetentionDays | None = None,
+        removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.RETAIN,
+        deletion_protection: bool | None = None,
+        kms_key: kms.IKey | None = None,
+        alarm_topic: sns.ITopic | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        folder = Path(source).resolve()
+        machine = Machine(
+            architecture=architecture or lambda_.Architecture.ARM_64,
+            runtime=runtime or lambda_.Runtime.PYTHON_3_14,
+            memory_mb=memory_mb,
+            timeout=INVOCATION if timeout is None else timedelta(seconds=int(timeout.to_seconds())),
+            batch_size=batch_size,
+            max_concurrency=max_concurrency,
+            snap_start=snap_start,
+            log_retention=log_retention or logs.RetentionDays.ONE_MONTH,
+            removal_policy=removal_policy,
+        )
+        _check(machine, event_bus)
+        self.app = load_app(app, folder, include)
+        visibility = machine.timeout + numbers.VISIBILITY_MARGIN
+        if kms_key is not None:
+            let_services_in(kms_key, cdk.Stack.of(self))
+        if deletion_protection is None:
+            deletion_protection = removal_policy is not cdk.RemovalPolicy.DESTROY
+        state = State(
+            self, "State", kms_key=kms_key, removal_policy=removal_policy, deletion_protection=deletion_protection
+        )
+        queues = Queues(self, "Queues", visibility=visibility, kms_key=kms_key)
+        routing = Routing(
+            self,
+            "Routing",
+            app=self.app,
+            queues=queues,
+            event_bus=event_bus,
+            narrow=narrow_rule,
+            kms_key=kms_key,
+        )
+        timers = Timers(self, "Timers", app=self.app, queues=queues, kms_key=kms_key)
+        self.event_bus = routing.bus
+        self.queue = queues.queue
+        self.dead_letter_queue = queues.dead
+        self.undelivered_queue = queues.undelivered
+        self.table = state.table
+        self.bucket = state.bucket
+        self._parts = Parts(
+            table=state.table,
+            bucket=state.bucket,
+            prefix=f"{self.app.id}/",
+            queue=queues.queue,
+            dead=queues.dead,
+            bus=routing.bus,
+            timers=timers,
+            key=kms_key,
+        )
+        self.settings = self._settings()
+        package = Package(
+            app=app,
+            source=folder,
+            include=tuple(include),
+            extras=tuple(extras),
+            machine=_MACHINES[machine.architecture.name],
+            python=machine.runtime.name.removeprefix("python"),
+            with_cel=needs_cel(self.app),
+        )
+        self.dispatcher = Dispatcher(
+            self,
+            "Dispatcher",
+            code=code_of(package),
+            machine=machine,
+            parts=self._parts,
+            environment={variable(name): value for name, value in self.settings.items()},
+        )
+        self.function = self.dispatcher.function
+        metrics = Metrics(self._parts, queues, self.function)
+        self.watch = Watch(self, "Watch", metrics=metrics, app_id=self.app.id, visibility=visibility, topic=alarm_topic)
+        put_out(self, self.app.id, self.settings)
+        self._acknowledge()
+
+    def grant_client(self, grantee: iam.IGrantable) -> None:
+        """Lets the grantee use `stepbridge.Client` with this app; `settings` tells it what to use it with."""
+        for statement in client_statements(self._parts):
+            grantee.grant_principal.add_to_principal_policy(statement)
+
+    def _settings(self) -> dict[str, str]:
+        """What `aws.settings.Settings` holds, by its names; region and endpoint are the runtime's own."""
+        parts = self._parts
+        settings = Settings(
+            table=parts.table.table_name,
+            queue_url=parts.queue.queue_url,
+            queue_arn=parts.queue.queue_arn,
+            dlq_url=parts.dead.queue_url,
+            dlq_arn=parts.dead.queue_arn,
+            bus_arn=parts.bus.event_bus_arn,
+            schedule_group=parts.timers.group.schedule_group_name,
+            scheduler_role_arn=parts.timers.role.role_arn,
+            blobs_bucket=parts.bucket.bucket_name,
+            blobs_prefix=parts.prefix,
+        )
+        return {name: value for name, value in asdict(settings).items() if value}
+
+    def _acknowledge(self) -> None:
+        for queue in (self.dead_letter_queue, self.undelivered_queue):
+            acknowledge(queue, DEAD_LETTERS, "It is a dead-letter queue itself; an alarm tells of its first message.")
+        acknowledge(
+            self.bucket, ACCESS_LOGS, "Only the app reads it; CloudTrail data events record by whom, if wanted."
+        )
+        for resource in (self._parts.schedules_arn, self._parts.blobs_arn):
+            acknowledge_wildcard(
+                self.dispatcher.role,
+                resource,
+                "Named at run time: each schedule after its run, each blob after its content; both in the app's own.",
+            )
+
+
+def _check(machine: Machine, event_bus: events.IEventBus | None) -> None:
+    if not numbers.TIMEOUT_MIN <= machine.timeout <= numbers.TIMEOUT_MAX:
+        raise ConfigError(
+            f"StepbridgeApp: timeout={machine.timeout}. Mend: {numbers.TIMEOUT_MIN} to {numbers.TIMEOUT_MAX}."
+        )
+    if not 1 <= machine.batch_size <= numbers.BATCH_MAX:
+        raise ConfigError(f"StepbridgeApp: batch_size={machine.batch_size}. Mend: 1 to {numbers.BATCH_MAX}.")
+    bounds = numbers.CONCURRENCY_MIN, numbers.CONCURRENCY_MAX
+    if machine.max_concurrency is not None and not bounds[0] <= machine.max_concurrency <= bounds[1]:
+        raise ConfigError(
+            f"StepbridgeApp: max_concurrency={machine.max_concurrency}. Mend: {bounds[0]} to {bounds[1]}."
+        )
+    if is_default(event_bus):
+        raise ConfigError(
+            "StepbridgeApp: event_bus is the account's default bus, whose every AWS event would reach the app."
+            " Mend: leave it out; triggers with source='aws.…' get a rule on the default bus by themselves."
+        )

@@ -1,0 +1,219 @@
+"""Laws of DESIGN.md that live in infrastructure, and the data that adapters, local driver and stack share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from functions.shop import app as shop
+from stepbridge.aws import schema, timers
+from stepbridge.aws.settings import Settings, variable
+from stepbridge.cdk import numbers
+from stepbridge.cdk.patterns import aws_pattern, own_pattern
+from stepbridge.core import limits
+from stepbridge.core.cron import parse_cron
+from stepbridge.core.messages import Tick, work_of
+from stepbridge.local import moto_stack
+from tests.infra.project.wares import app as wares
+from tests.infra.templates import Json, Template
+
+pytestmark = pytest.mark.slow
+
+
+# -- dispatcher ------------------------------------------------------------------------------------
+def test_lambda_does_not_stop_a_run_that_goes_on_by_its_own_queue(template: Template) -> None:
+    """Law: without ALLOW, Lambda drops a run at about its sixteenth hop."""
+    assert template.one("Lambda::Function")["RecursiveLoop"] == "Allow"
+
+
+def test_only_the_messages_that_must_come_back_do(template: Template) -> None:
+    """The mapping reads the handler's partial batch response."""
+    mapping = template.one("Lambda::EventSourceMapping")
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["EventSourceArn"] == template.arn("SQS::Queue", "QueuesQueue")
+
+
+def test_a_message_stays_hidden_until_its_lease_has_ended(template: Template) -> None:
+    """Law 5: the lease outlives the deadline; the message comes back after both."""
+    visibility = template.one("SQS::Queue", "QueuesQueue")["VisibilityTimeout"]
+    lease = timedelta(seconds=template.one("Lambda::Function")["Timeout"]) + limits.LEASE_MARGIN
+    assert timedelta(seconds=visibility) > lease
+
+
+def test_the_defaults_are_those_of_the_limits(plain: Template) -> None:
+    """An invocation's time is written once, and so is the local driver's visibility."""
+    assert plain.one("Lambda::Function")["Timeout"] == limits.INVOCATION.total_seconds()
+    visibility = plain.one("SQS::Queue", "QueuesQueue")["VisibilityTimeout"]
+    assert visibility == moto_stack.VISIBILITY.total_seconds()
+
+
+def test_the_environment_is_what_the_settings_read(template: Template) -> None:
+    """No variable too many, none too few, and each of the form that the code accepts."""
+    given = template.one("Lambda::Function")["Environment"]["Variables"]
+    own = set(Settings.__dataclass_fields__) - {"region", "endpoint_url"}  # the runtime's own, and an emulator's
+    assert set(given) == {variable(name) for name in own}
+    assert Settings.from_environment({name: _deployed(name, value) for name, value in given.items()})
+
+
+def _deployed(name: str, value: object) -> str:
+    """A value as it could be once deployed."""
+    arns = {
+        "QUEUE_ARN": "sqs:eu-west-1:123456789012:queue",
+        "DLQ_ARN": "sqs:eu-west-1:123456789012:dead",
+        "BUS_ARN": "events:eu-west-1:123456789012:event-bus/bus",
+        "SCHEDULER_ROLE_ARN": "iam::123456789012:role/timers",
+    }
+    if isinstance(value, str):
+        return value
+    short = name.removeprefix("STEPBRIDGE_")
+    return f"arn:aws:{arns[short]}" if short in arns else {"QUEUE_URL": "https://q/1", "DLQ_URL": "https://q/2"}.get(
+        short, "name"
+    )
+
+
+def test_the_machine_is_what_the_props_say(plain: Template, full: Template) -> None:
+    """Defaults and their opposites."""
+    names = ("Architectures", "MemorySize", "Timeout", "Runtime")
+    assert [plain.one("Lambda::Function")[name] for name in names] == [["arm64"], 256, 120, "python3.14"]
+    assert [full.one("Lambda::Function")[name] for name in names] == [["x86_64"], 512, 300, "python3.14"]
+    assert "SnapStart" not in plain.one("Lambda::Function")
+    assert full.one("Lambda::Function")["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    assert (plain.one("Lambda::EventSourceMapping")["BatchSize"], plain.all("Lambda::Alias")) == (1, [])
+    mapping = full.one("Lambda::EventSourceMapping")
+    assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (10, {"MaximumConcurrency": 50})
+    assert ":live" in str(mapping["FunctionName"])
+
+
+def test_logs_end(plain: Template, full: Template) -> None:
+    """The log group is the stack's, with a retention; nothing makes one behind its back."""
+    assert plain.one("Logs::LogGroup")["RetentionInDays"] == numbers.LOG_DAYS
+    assert full.one("Logs::LogGroup")["RetentionInDays"] == 365
+    assert plain.one("Lambda::Function")["LoggingConfig"]["LogGroup"] == {"Ref": plain.id_of("Logs::LogGroup")}
+
+
+# -- queues ----------------------------------------------------------------------------------------
+def test_bounces_do_not_bury_a_message(template: Template) -> None:
+    """Bounces count as receives, so the redrive count is the engine's."""
+    queue = template.one("SQS::Queue", "QueuesQueue")
+    assert queue["RedrivePolicy"] == {
+        "deadLetterTargetArn": template.arn("SQS::Queue", "DeadLetters"),
+        "maxReceiveCount": limits.MAX_RECEIVES,
+    }
+
+
+def test_nothing_is_lost_before_somebody_can_look(template: Template) -> None:
+    """All queues keep messages for as long as SQS can."""
+    assert {queue["MessageRetentionPeriod"] for queue in template.all("SQS::Queue")} == {14 * 24 * 3600}
+
+
+# -- state -----------------------------------------------------------------------------------------
+def test_the_table_is_the_adapters(template: Template) -> None:
+    """Keys, index and projection are those of `aws.schema`, by which the local table is made too."""
+    table = template.one("DynamoDB::Table")
+    wanted = schema.definition("")
+    same = ("KeySchema", "GlobalSecondaryIndexes", "BillingMode", "AttributeDefinitions")
+    assert {name: table[name] for name in same} == {name: wanted[name] for name in same}
+
+
+def test_records_go_by_themselves_and_by_mistake_never(plain: Template, full: Template) -> None:
+    """Time to live and point-in-time recovery always; protection unless it is to be destroyed."""
+    for template in (plain, full):
+        table = template.one("DynamoDB::Table")
+        assert table["TimeToLiveSpecification"] == {"AttributeName": schema.TTL, "Enabled": True}
+        assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert plain.one("DynamoDB::Table")["DeletionProtectionEnabled"]
+    assert not full.one("DynamoDB::Table")["DeletionProtectionEnabled"]
+    assert _policies(plain) == {"Retain"}
+    assert _policies(full) == {"Delete"}
+
+
+def _policies(template: Template) -> set[str]:
+    kinds = {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::Logs::LogGroup"}
+    return {one["DeletionPolicy"] for one in template.resources.values() if one["Type"] in kinds}
+
+
+def test_a_blob_outlives_every_run_that_may_read_it(template: Template) -> None:
+    """Written when the run began, read until its records go."""
+    (rule,) = template.one("S3::Bucket")["LifecycleConfiguration"]["Rules"]
+    assert timedelta(days=rule["ExpirationInDays"]) == limits.RUN_MAX + limits.RETENTION
+
+
+def test_the_bucket_is_nobody_elses(template: Template) -> None:
+    """No public access, no access lists, no versions of what is written once."""
+    bucket = template.one("S3::Bucket")
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    assert "VersioningConfiguration" not in bucket
+
+
+# -- bus -------------------------------------------------------------------------------------------
+def test_the_rule_is_the_local_buses(plain: Template) -> None:
+    """By default the pattern is `aws.schema`'s, which the local bus uses."""
+    assert plain.one("Events::Rule")["EventPattern"] == own_pattern(shop, narrow=False) == schema.event_pattern(shop)
+
+
+def test_rules_send_to_the_queue_and_lose_nothing(template: Template) -> None:
+    """As many tries as EventBridge allows, then a queue with an alarm."""
+    for rule in template.all("Events::Rule"):
+        (target,) = rule["Targets"]
+        assert target["Arn"] == template.arn("SQS::Queue", "QueuesQueue")
+        assert target["DeadLetterConfig"]["Arn"] == template.arn("SQS::Queue", "Undelivered")
+        retries = {"MaximumRetryAttempts": timers.RETRIES, "MaximumEventAgeInSeconds": timers.RETRY_SECONDS}
+        assert target["RetryPolicy"] == retries
+
+
+def test_events_of_aws_come_from_the_default_bus(full: Template) -> None:
+    """A second rule for triggers with `source="aws.…"`, and only for those."""
+    own, default = full.one("Events::Rule", "RoutingRule"), full.one("Events::Rule", "AwsRule")
+    assert own["EventPattern"] == own_pattern(wares, narrow=True)
+    assert own["EventBusName"] == {"Ref": full.id_of("Events::EventBus")}
+    assert default["EventPattern"] == aws_pattern(wares)
+    assert "EventBusName" not in default
+
+
+# -- timers ----------------------------------------------------------------------------------------
+def test_crons_are_the_apps(plain: Template, full: Template) -> None:
+    """Each trigger once, in its zone, to the queue, with the engine's own message."""
+    found = {_cron(one): one for one in full.all("Scheduler::Schedule")}
+    wanted = (parse_cron("0 9 * * MON-FRI", "Europe/Berlin"), parse_cron("*/5 * * * *"))
+    assert set(found) == {(one.aws, one.timezone) for one in wanted}
+    for one in found.values():
+        assert one["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        assert one["Target"]["Arn"] == full.arn("SQS::Queue", "QueuesQueue")
+        assert one["Target"]["DeadLetterConfig"]["Arn"] == full.arn("SQS::Queue", "DeadLetters")
+        told = one["Target"]["Input"].replace("<aws.scheduler.scheduled-time>", "2026-11-22T09:00:00Z")
+        assert work_of(told) == Tick(function_id="count", at=datetime(2026, 11, 22, 9, tzinfo=UTC))
+    assert plain.all("Scheduler::Schedule") == []
+
+
+def _cron(schedule: Json) -> tuple[str, str]:
+    return schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"]
+
+
+# -- people ----------------------------------------------------------------------------------------
+def test_every_alarm_says_what_to_do(plain: Template, full: Template) -> None:
+    """One for each way to fail; silent while there is no data; told to the topic where there is one."""
+    names = {"DeadLetters", "Undelivered", "OldestMessage", "Errors", "Throttles", "Scheduler", "TableThrottles"}
+    for template in (plain, full):
+        alarms = template.named("CloudWatch::Alarm")
+        assert {next(one for one in names if f"Watch{one}" in name) for name in alarms} == names
+        assert all(len(one["AlarmDescription"]) > 40 for one in alarms.values())
+        assert {one["TreatMissingData"] for one in alarms.values()} == {"notBreaching"}
+    assert [one.get("AlarmActions") for one in plain.all("CloudWatch::Alarm")] == [None] * 7
+    assert [one["AlarmActions"] for one in full.all("CloudWatch::Alarm")] == [[{"Ref": full.id_of("SNS::Topic")}]] * 7
+
+
+def test_a_delayed_message_is_no_alarm(template: Template) -> None:
+    """Messages are as old as their delay by design, and come back once their visibility has ended."""
+    visibility = template.one("SQS::Queue", "QueuesQueue")["VisibilityTimeout"]
+    threshold = template.one("CloudWatch::Alarm", "OldestMessage")["Threshold"]
+    assert threshold == limits.QUEUE_DELAY_MAX.total_seconds() + visibility
+
+
+def test_a_client_learns_the_resources_from_the_outputs(plain: Template) -> None:
+    """Every setting under a key that its name gives."""
+    outputs = plain.body["Outputs"]
+    variables = plain.one("Lambda::Function")["Environment"]["Variables"]
+    assert {one["Description"]: one["Value"] for one in outputs.values()} == variables
+    assert outputs["StepbridgeShopQueueUrl"]["Value"] == {"Ref": plain.id_of("SQS::Queue", "QueuesQueue")}

@@ -1,0 +1,149 @@
+"""Least privilege: what roles and resource policies allow, and that it is what the adapters call."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import stepbridge.aws
+from stepbridge.aws import schema
+from tests.infra.templates import Json, Template, actions_of, listed, written
+
+pytestmark = pytest.mark.slow
+
+POLLERS = {"sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+LOGS = {"logs:CreateLogStream", "logs:PutLogEvents"}
+
+
+def _inline(template: Template, part: str) -> list[Json]:
+    (policy,) = template.one("IAM::Role", part)["Policies"]
+    return list(policy["PolicyDocument"]["Statement"])
+
+
+def _actions(statements: list[Json]) -> set[str]:
+    return {action for statement in statements for action in actions_of(statement)}
+
+
+def test_the_dispatcher_may_do_what_the_adapters_call(plain: Template) -> None:
+    """Every permission that an adapter names when it calls, and no other; the rest is Lambda's own."""
+    sources = [file.read_text() for file in Path(stepbridge.aws.__file__).parent.glob("*.py")]
+    named = {found for text in sources for found in re.findall(r"\b(?:dynamodb|events|iam|s3|scheduler|sqs):[A-Z]\w+", text)}
+    assert _actions(_inline(plain, "DispatcherRole")) - POLLERS - LOGS == named
+
+
+def test_no_role_has_a_policy_of_somebody_else(template: Template) -> None:
+    """What a role may do is all in this template."""
+    assert [one for one in template.all("IAM::Role") if "ManagedPolicyArns" in one] == []
+    assert template.all("IAM::ManagedPolicy") == []
+
+
+def test_no_statement_allows_every_action(template: Template) -> None:
+    """No `*`, whole or in part, but in the account's own power over its key and what CloudWatch Logs asks of it."""
+    wide = [
+        (action, statement["Principal"])
+        for name, statement in template.statements()
+        if statement["Effect"] == "Allow"
+        for action in actions_of(statement)
+        if "*" in action and not name.startswith("Key")
+    ]
+    assert wide == []
+
+
+def test_roles_reach_the_apps_resources_only(template: Template) -> None:
+    """No resource is `*`; those that end so lie within one of the app's own."""
+    resources = [
+        written(resource)
+        for one in template.all("IAM::Role")
+        for policy in one.get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+        for resource in listed(statement["Resource"])
+    ]
+    open_ended = sorted(one.rpartition(":")[2].rpartition("]}")[2] for one in resources if one.endswith("*"))
+    group, app = template.one("Scheduler::ScheduleGroup")["Name"], "shop" if "Shop" in resources[0] else "wares"
+    assert open_ended == [f"/{app}/*", f"schedule/{group}/*"]
+
+
+def test_only_scheduler_gets_the_timers_role(plain: Template) -> None:
+    """Passed to Scheduler and nobody else; assumed for this group of this account; sends to two queues."""
+    (passed,) = [one for one in _inline(plain, "DispatcherRole") if "iam:PassRole" in actions_of(one)]
+    assert passed["Resource"] == plain.arn("IAM::Role", "TimersRole")
+    assert passed["Condition"] == {"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}
+    (trust,) = plain.one("IAM::Role", "TimersRole")["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}},
+        "ArnEquals": {"aws:SourceArn": plain.arn("Scheduler::ScheduleGroup")},
+    }
+    (send,) = _inline(plain, "TimersRole")
+    assert actions_of(send) == ["sqs:SendMessage"]
+    assert send["Resource"] == [plain.arn("SQS::Queue", "QueuesQueue"), plain.arn("SQS::Queue", "DeadLetters")]
+
+
+def test_services_act_for_this_app_only(template: Template) -> None:
+    """Whatever lets EventBridge, Scheduler or Logs in says on whose behalf (confused deputy)."""
+    allowed = [
+        statement
+        for _, statement in template.statements()
+        if statement["Effect"] == "Allow" and "lambda" not in str(statement.get("Principal", "lambda"))
+    ]
+    services = [one for one in allowed if "Service" in one["Principal"]]
+    assert len(services) > 2
+    assert [one for one in services if "Source" not in str(one.get("Condition")) and "logs:arn" not in str(one)] == []
+
+
+def test_rules_and_nobody_else_put_into_the_queues(template: Template) -> None:
+    """The rule's ARN is the condition; the dead-letter queue takes from nobody by its policy."""
+    rules = [{"Fn::GetAtt": [name, "Arn"]} for name in template.named("Events::Rule")]
+    for part in ("QueuesQueuePolicy", "UndeliveredPolicy"):
+        _, send = template.one("SQS::QueuePolicy", part)["PolicyDocument"]["Statement"]
+        assert send["Principal"] == {"Service": "events.amazonaws.com"}
+        assert send["Action"] == "sqs:SendMessage"
+        assert send["Condition"] == {"ArnEquals": {"aws:SourceArn": rules}}
+    assert len(template.one("SQS::QueuePolicy", "DeadLetters")["PolicyDocument"]["Statement"]) == 1
+
+
+def test_nothing_is_taken_without_tls(template: Template) -> None:
+    """Each queue and the bucket refuse plain HTTP."""
+    policies = [*template.all("SQS::QueuePolicy"), *template.all("S3::BucketPolicy")]
+    refusals = [policy["PolicyDocument"]["Statement"][0] for policy in policies]
+    assert len(refusals) == 4
+    assert {one["Effect"] for one in refusals} == {"Deny"}
+    assert [one["Condition"] for one in refusals] == [{"Bool": {"aws:SecureTransport": "false"}}] * 4
+
+
+def test_all_is_encrypted_at_rest(plain: Template) -> None:
+    """By keys of AWS, where no other is given. DynamoDB, EventBridge and Logs always do."""
+    assert {queue["SqsManagedSseEnabled"] for queue in plain.all("SQS::Queue")} == {True}
+    assert "AES256" in str(plain.one("S3::Bucket")["BucketEncryption"])
+
+
+def test_one_customer_key_goes_through_every_part(full: Template) -> None:
+    """Table, queues, bucket, bus, logs, environment and crons, under the one key."""
+    key = full.arn("KMS::Key")
+    assert {str(queue["KmsMasterKeyId"]) for queue in full.all("SQS::Queue")} == {str(key)}
+    assert {str(one["KmsKeyArn"]) for one in full.all("Scheduler::Schedule")} == {str(key)}
+    assert full.one("DynamoDB::Table")["SSESpecification"]["KMSMasterKeyId"] == key
+    assert str(key) in str(full.one("S3::Bucket")["BucketEncryption"])
+    assert full.one("Events::EventBus")["KmsKeyIdentifier"] == key
+    assert full.one("Logs::LogGroup")["KmsKeyId"] == key
+    assert full.one("Lambda::Function")["KmsKeyArn"] == key
+
+
+def test_the_key_is_used_through_the_apps_services(full: Template) -> None:
+    """The dispatcher cannot decrypt by itself."""
+    (use,) = [one for one in _inline(full, "DispatcherRole") if "kms:Decrypt" in actions_of(one)]
+    assert use["Resource"] == full.arn("KMS::Key")
+    through = [written(one) for one in use["Condition"]["StringEquals"]["kms:ViaService"]]
+    assert [one.partition(".")[0] for one in through] == ["dynamodb", "s3", "sqs"]
+
+
+def test_a_client_reads_and_asks_but_does_not_decide(full: Template) -> None:
+    """No update, no delete, no taking from the queue; the run list is its alone."""
+    statements = [one for name, one in full.statements() if name.startswith("ClientDefaultPolicy")]
+    assert _actions(statements) - {one for one in _actions(statements) if one.startswith("kms:")} == {
+        *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "events:PutEvents"),
+        *("s3:GetObject", "s3:ListBucket", "sqs:SendMessage"),
+    }
+    assert any(written(one["Resource"]).endswith(f"/index/{schema.INDEX}") for one in statements)

@@ -1,0 +1,143 @@
+"""The handler run by AWS's own Lambda runtime client, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepbridge.aws.settings import variable
+from stepbridge.aws.wiring import SystemClock
+from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.engine.reader import Reader
+from stepbridge.engine.store import Store
+from stepbridge.local.moto import MotoStack, MotoWorld
+from stepbridge.views import RunView
+from tests.integration.lambda_runtime import Answer, Sandbox, moto_served, sandbox
+from tests.integration.orders_app import app
+
+EVENTS = Path(__file__).parent / "events"
+
+
+class Cloud:
+    """An app's resources in moto, and the environment by which its handler finds them."""
+
+    def __init__(self, world: MotoWorld, endpoint: str, asked: list[str]) -> None:
+        self.stack: MotoStack = world.stack(app)
+        self.asked = asked
+        given = {variable(name): value or "" for name, value in asdict(self.stack.settings).items()}
+        self.environment = {**given, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "us-east-1"}
+
+    def runs(self) -> list[RunView]:
+        """All runs."""
+        reader = Reader(self.stack.readable)
+        return [reader.view(head_of(item)) for item in self.stack.table.items() if item["sk"] == HEAD_SK]
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    """In real time."""
+    with MotoWorld(clock=SystemClock(), is_virtual=False) as world, moto_served() as (endpoint, asked):
+        yield Cloud(world, endpoint, asked)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """What is deployed: the one line."""
+    (tmp_path / "entry.py").write_text(
+        "import stepbridge.aws\n"
+        "from tests.integration.orders_app import app\n"
+        "handler = stepbridge.aws.dispatcher(app)\n"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def running(cloud: Cloud, folder: Path) -> Iterator[Sandbox]:
+    """The handler, waiting for work."""
+    with sandbox(folder, "entry.handler", cloud.environment) as held:
+        yield held
+
+
+def record(shape: str, message_id: str, body: str | None = None, **detail: Any) -> dict[str, Any]:
+    """A record of SQS as AWS sends it, with this detail in its envelope."""
+    (found,) = json.loads((EVENTS / f"{shape}.json").read_text())["Records"]
+    if detail:
+        name = detail.pop("name")
+        envelope = {**json.loads(found["body"]), "id": message_id, "detail-type": name, "detail": detail}
+        body = json.dumps(envelope)
+    return {**found, "messageId": message_id, "body": found["body"] if body is None else body}
+
+
+def failures(answer: Answer) -> list[str]:
+    """The messages that must come back."""
+    assert answer.kind == "response", answer.body
+    return [one["itemIdentifier"] for one in answer.body["batchItemFailures"]]
+
+
+def test_a_run_completes_over_its_invocations(cloud: Cloud, running: Sandbox) -> None:
+    """Started by EventBridge's envelope, resumed by the queue's own messages: a sleep and an invoked child."""
+    event = {"Records": [record("eventbridge", "m1", name="order/created", orderId="o-1")]}
+    assert failures(running.invoke(event)) == []
+    while messages := cloud.stack.queue.receive(10):
+        assert failures(running.invoke(cloud.stack.queue.event(messages))) == []
+        cloud.stack.queue.acknowledge(messages)
+        _wait_for(cloud)
+    outputs = {run.function_id: (run.status, run.output) for run in cloud.runs()}
+    assert outputs["fulfil-order"] == ("COMPLETED", {"order": {"id": "o-1"}, "cents": 42})
+    assert outputs["price"] == ("COMPLETED", 42)
+    assert {line.partition(" ")[0] for line in cloud.asked} == {"dynamodb", "sqs", "events"} & {
+        line.partition(" ")[0] for line in cloud.asked
+    }
+
+
+def _wait_for(cloud: Cloud) -> None:
+    """Until the next message is visible, if there is one."""
+    import time
+
+    at = cloud.stack.queue.next_at()
+    if at is not None:
+        time.sleep(max((at - SystemClock().now()).total_seconds(), 0) + 0.01)
+
+
+def test_of_a_batch_the_message_that_is_held_up_alone_comes_back(cloud: Cloud, running: Sandbox) -> None:
+    """Its run is in another invocation's hands; poison is buried; the others are done."""
+    first = record("eventbridge", "m-held", name="ping")
+    assert failures(running.invoke({"Records": [first]})) == []
+    (run,) = cloud.runs()
+    held_again = json.dumps({"stepbridge": 1, "k": "go", "r": "a" * 26, "why": "timer"})
+    event = {
+        "Records": [
+            record("eventbridge", "m1", name="order/charged"),
+            record("not_json", "m-poison"),
+            record("engine", "m-gone", body=held_again),
+            record("eventbridge", "m2", name="order/unpaid", orderId="o-2"),
+        ]
+    }
+    assert failures(running.invoke(event)) == []
+    assert cloud.stack.queue.dead == ["Hello from SQS!"]
+    statuses = {one.function_id: one.status for one in cloud.runs()}
+    assert statuses == {"ping": "COMPLETED", "charge": "FAILED", "await-payment": "SLEEPING"}
+
+
+@pytest.mark.parametrize("missing", ["STEPBRIDGE_TABLE", "STEPBRIDGE_BUS_ARN"])
+def test_a_missing_setting_fails_the_init_and_is_named(cloud: Cloud, folder: Path, missing: str) -> None:
+    """Lambda is told so before any message is taken."""
+    environment: Mapping[str, str] = {name: value for name, value in cloud.environment.items() if name != missing}
+    with sandbox(folder, "entry.handler", environment) as held:
+        answer = held.answer()
+    assert (answer.kind, answer.body["errorType"]) == ("init", "ConfigError")
+    assert f"{missing} is not set" in answer.body["errorMessage"]
+    assert cloud.asked == []
+
+
+def test_a_test_event_of_the_console_is_an_error_that_says_what_to_do(running: Sandbox) -> None:
+    """The invocation fails; the sandbox goes on."""
+    answer = running.invoke({"key1": "value1"})
+    assert (answer.kind, answer.body["errorType"]) == ("error", "ValueError")
+    assert "Mend: send events to the bus" in answer.body["errorMessage"]
+    assert failures(running.invoke({"Records": [record("eventbridge", "m1", name="ping")]})) == []
