@@ -46,7 +46,7 @@ class App:
     """
 
     def __init__(self, app_id: str, *, publish_finished: bool = False, max_invocations: int = INVOCATIONS_MAX) -> None:
-        if not _APP_ID.fullmatch(app_id):
+        if type(app_id) is not str or not _APP_ID.fullmatch(app_id):
             message = f"app id {app_id!r}. Mend: 1 to 32 of a-z, 0-9 and '-'."
             raise ConfigError(message)
         self.id = app_id
@@ -86,8 +86,8 @@ class App:
             ConfigError: The declaration is wrong; names the function and the mend.
         """
         what = f"function {function_id!r} of app {self.id!r}"
-        if not function_id:
-            message = f"{what}: an id is a string that is not empty."
+        if type(function_id) is not str or not function_id:
+            message = f"{what}. Mend: an id is a string that is not empty."
             raise ConfigError(message)
         if function_id.endswith(FAILURE_SUFFIX):
             message = f"{what}: ids that end in {FAILURE_SUFFIX!r} are reserved for on_failure handlers."

@@ -34,19 +34,23 @@ def event(
             validate fails the run at once.
         source: Only events of this EventBridge `Source`, `"aws.s3"` say.
 
-    Raises:
-        ConfigError: The name or the expression is malformed.
+    A malformed name or expression is a `ConfigError` of the function that is given the trigger.
     """
+    return EventTrigger(name=name, if_exp=if_exp, model=model, source=source, problem=_event_problem(name, if_exp))
+
+
+def _event_problem(name: object, if_exp: str | None) -> str:
+    if type(name) is not str or not name or len(name) > EVENT_NAME_MAX or not name.isprintable():
+        return f"event name {name!r}. Mend: 1 to {EVENT_NAME_MAX} printable characters."
     bare = name.removesuffix("*")
-    if not name or len(name) > EVENT_NAME_MAX or not name.isprintable():
-        message = f"event name {name!r}: 1 to {EVENT_NAME_MAX} printable characters."
-        raise ConfigError(message)
     if "*" in bare or (name.endswith("*") and not bare.endswith(("/", "."))):
-        message = f"event name {name!r}: a wildcard stands at the end, after '/' or '.': 'app/*' or 'app/user.*'."
-        raise ConfigError(message)
+        return f"event name {name!r}. Mend: a wildcard stands at the end, after '/' or '.': 'app/*' or 'app/user.*'."
     if if_exp is not None:
-        compile_expression(if_exp, variables=("event",))
-    return EventTrigger(name=name, if_exp=if_exp, model=model, source=source)
+        try:
+            compile_expression(if_exp, variables=("event",))
+        except ConfigError as error:
+            return str(error)
+    return ""
 
 
 def cron(expression: str, *, timezone: str = "UTC") -> CronTrigger:
@@ -56,10 +60,12 @@ def cron(expression: str, *, timezone: str = "UTC") -> CronTrigger:
         expression: Five-field Unix cron: minute, hour, day of month, month, day of week.
         timezone: IANA name, `"Europe/Paris"` say.
 
-    Raises:
-        ConfigError: The expression or the zone is malformed, or AWS cannot say it.
+    What is malformed, or what AWS cannot say, is a `ConfigError` of the function that is given the trigger.
     """
-    return CronTrigger(cron=parse_cron(expression, timezone))
+    try:
+        return CronTrigger(cron=parse_cron(expression, timezone))
+    except ConfigError as error:
+        return CronTrigger(cron=parse_cron("0 0 * * *"), problem=str(error))
 
 
 def invoke_only() -> InvokeTrigger:
@@ -134,7 +140,7 @@ def is_async(handler: Callable[..., Any]) -> bool:
 def check_handler(handler: Callable[..., Any], what: str) -> None:
     """Raises a `ConfigError` unless the handler takes exactly the context."""
     if not callable(handler):
-        message = f"{what}: the handler is a {type(handler).__name__}, not a function."
+        message = f"{what}: the handler is a {type(handler).__name__}, not a function. Mend: `async def handler(ctx):`."
         raise ConfigError(message)
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
         message = f"{what}: the handler is a generator. Mend: `return` instead of `yield`."
@@ -161,6 +167,8 @@ def triggers_of(trigger: Trigger | Sequence[Trigger], what: str) -> tuple[Trigge
         if not isinstance(one, EventTrigger | CronTrigger | InvokeTrigger):
             message = f"{what}: trigger={one!r}. Mend: use event(...), cron(...) or invoke_only()."
             raise ConfigError(message)
+        if not isinstance(one, InvokeTrigger) and one.problem:
+            raise ConfigError(f"{what}: {one.problem}")
     if not many:
         message = f"{what}: no trigger. Mend: use event(...), cron(...) or invoke_only()."
         raise ConfigError(message)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from stepbridge import App, Event, event
+from stepbridge import App, ConfigError, Event, event
 from stepbridge.testing import Simulation
 from tests.acceptance.helpers import START, Colour, Script, ms, put_plain
 
@@ -239,6 +240,76 @@ def test_a_queued_run_is_deduplicated_too(colour: Colour) -> None:
         sim.advance("2h")
         sim.send("go", id="e-1")
         assert [run.status for run in sim.runs("f")] == ["COMPLETED"]
+
+
+def test_a_run_may_last_a_year_and_forgets_nothing(colour: Colour) -> None:
+    """What it recorded is there at the end, and its event starts no second run, for 20 days more."""
+    calls: list[str] = []
+
+    def early() -> dict[str, int]:
+        calls.append("early")
+        return {"n": 1}
+
+    def script(ctx: Any) -> Script:
+        value = yield ctx.step.run("early", early)
+        for month in range(12):
+            yield ctx.step.sleep(f"month-{month}", "30 days")
+        yield ctx.step.run("late", calls.append, "late")
+        return value
+
+    with Simulation(colour.app(script)) as sim:
+        sim.send("go", id="e-1")
+        sim.advance("200 days")
+        sim.send("go", id="e-1")
+        sim.advance("160 days")
+        assert (sim.run("f").status, sim.run("f").output) == ("COMPLETED", {"n": 1})
+        sim.advance("20 days")
+        sim.send("go", id="e-1")
+        assert len(sim.runs("f")) == 1
+    assert calls == ["early", "late"]
+
+
+@pytest.mark.parametrize("event_id", ["🚀", "a/b#c", " ", "x" * 200, 'quo"te', "new\nline", "#", "-"])
+def test_an_event_id_may_hold_any_characters(colour: Colour, event_id: str) -> None:
+    """And still makes the event one."""
+    with Simulation(colour.app(shown)) as sim:
+        for _ in range(2):
+            assert sim.send("go", id=event_id) == event_id
+        (run,) = sim.runs("f")
+    assert run.event.id == event_id
+    assert run.output["id"] == event_id
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"text": "ümlaut 🚀 \u0000 \u2028", "": "empty key", "a.b": {"c d": 1}},
+        {"int": 10**25, "float": 0.1, "whole": 1.0, "negative": -0.0, "tiny": 5e-324},
+        {"null": None, "true": True, "list": [[], {}, [None]], "data": {"data": 1}},
+        {"large": ["x" * 1000] * 200},
+    ],
+    ids=["text", "numbers", "shapes", "large"],
+)
+def test_data_arrives_as_it_was_sent(colour: Colour, data: dict[str, Any]) -> None:
+    """Equal and of the same types, on the first run and on replays, and through a wait."""
+    seen: list[str] = []
+
+    def script(ctx: Any) -> Script:
+        seen.append(json.dumps(ctx.event.data))
+        reply = yield ctx.step.wait_for_event("w", event="reply", timeout="1h")
+        seen.append(json.dumps(reply.data))
+
+    with Simulation(colour.app(script)) as sim:
+        sim.send("go", data)
+        sim.send("reply", data)
+        assert sim.run("f").status == "COMPLETED"
+    assert seen == [json.dumps(data)] * 3
+
+
+def test_the_reserved_key_of_the_data_is_refused(colour: Colour) -> None:
+    """`_stepbridge` is the SDK's own: a clear error rather than data that is lost."""
+    with Simulation(colour.app(shown)) as sim, pytest.raises(ConfigError, match="_stepbridge"):
+        sim.send("go", {"_stepbridge": {"id": "mine"}})
 
 
 def test_a_future_event_sent_by_a_step_starts_its_runs_then(colour: Colour) -> None:

@@ -234,3 +234,27 @@ def test_partials_and_objects_whose_call_is_async_are_awaited() -> None:
         ]
 
     assert played(app).output == [2, 3, 4]
+
+
+def test_step_calls_return_coroutines() -> None:
+    """Each of them; what is closed unawaited has not happened."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def f(ctx: Context) -> list[bool]:
+        calls: list[Any] = [
+            ctx.step.run("run", int),
+            ctx.step.sleep("sleep", "1h"),
+            ctx.step.sleep_until("until", "2030-01-01T00:00:00Z"),
+            ctx.step.wait_for_event("wait", event="reply", timeout="1h"),
+            ctx.step.invoke("invoke", function="f"),
+            ctx.step.send_event("send", {"name": "sent"}),
+        ]
+        kinds = [asyncio.iscoroutine(call) for call in calls]
+        for call in calls:
+            call.close()
+        return kinds
+
+    run = played(app)
+    assert run.output == [True] * 6
+    assert len(run.steps) == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, ConfigError, Event, event, invoke_only
+from stepbridge import App, ConfigError, Event, EventMatch, event, invoke_only
 from stepbridge.testing import Simulation
 from tests.acceptance.helpers import Broken, Colour, Script
 
@@ -89,11 +89,26 @@ def test_a_wait_may_be_for_a_system_event(colour: Colour) -> None:
         return told.data["error"]["name"]
 
     app = colour.app(failing)
-    colour.function(app, "watch", watch, trigger=event("watch"))
+    colour.function(app, "watch", watch, trigger=event("watch"), waits=[EventMatch(FAILED)])
     with Simulation(app) as sim:
         sim.send("watch")
         sim.send("go")
         assert sim.run("watch").output == "PermissionError"
+
+
+def test_a_wait_for_a_system_event_is_to_be_declared(colour: Colour) -> None:
+    """The app's rule leaves system events out that nobody has declared; the error names the mend."""
+
+    def watch(ctx: Any) -> Script:
+        yield ctx.step.wait_for_event("w", event=FAILED, timeout="1h")
+
+    app = colour.app(failing)
+    colour.function(app, "watch", watch, trigger=event("watch"))
+    with Simulation(app) as sim:
+        sim.send("watch")
+        error = sim.run("watch").error
+    assert error is not None
+    assert "waits=[EventMatch('stepbridge/function.failed')]" in error["message"]
 
 
 def test_finished_is_not_published_unless_somebody_wants_it(colour: Colour) -> None:

@@ -68,6 +68,9 @@ def test_a_path_may_be_deep(colour: Colour) -> None:
         (0.1, 0.1),
         ("x" * 5000, "x" * 5000),
         (2**53 + 1, 2**53 + 1),
+        ([1, {"a": 2}], [1.0, {"a": 2}]),
+        ({"a": 1, "b": [2]}, {"b": [2], "a": 1}),
+        ([], []),
     ],
     ids=lambda value: repr(value)[:20],
 )
@@ -94,6 +97,10 @@ def test_equal_values_match(colour: Colour, trigger: object, candidate: object) 
         (1, 1.0000001),
         ("x" * 5000 + "a", "x" * 5000 + "b"),
         (2**53, 2**53 + 1),
+        ([1, 2], [2, 1]),
+        ([1], 1),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ([7], ["7"]),
     ],
     ids=lambda value: repr(value)[-20:],
 )

@@ -10,11 +10,9 @@ import pytest
 
 from tests.infra.templates import Template, templates_in
 
-PROJECT = Path(__file__).parent / "project"
-
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_cdk() -> Iterator[None]:
+def quick_cdk() -> Iterator[None]:
     """The environment's Node, and no validation of each template by CDK: `test_own_stack` has it on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JSII_NODE", str(Path(sys.prefix, "bin", "node")))
@@ -23,11 +21,11 @@ def _quick_cdk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def assembly(_quick_cdk: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def assembly(quick_cdk: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the templates `Plain` (all defaults, the shop) and `Full` (all props, `project`)."""
     from tests.infra.stacks import synthesise
 
-    return synthesise(tmp_path_factory.mktemp("assembly"), PROJECT)
+    return synthesise(tmp_path_factory.mktemp("assembly"))
 
 
 @pytest.fixture(scope="session")

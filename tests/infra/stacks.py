@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_events as events
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_lambda as lambda_
@@ -12,17 +14,20 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from cdk_nag import AwsSolutionsChecks
 
-from infra.stack import ShopStack
+from infra.stack import ROOT, ShopStack
 from stepbridge.cdk import StepbridgeApp
+from tests.infra.templates import Template, templates_in
+
+PROJECT = Path(__file__).parent / "project"
 
 NO_BUNDLING = {"aws:cdk:bundling-stacks": []}
 
 
-def synthesise(outdir: Path, project: Path, *, nag: bool = False) -> Path:
+def synthesise(outdir: Path, *, nag: bool = False) -> Path:
     """Writes both stacks into `outdir`."""
     app = new_app(outdir)
     ShopStack(app, "Plain")
-    full(app, project)
+    full(app)
     if nag:
         cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     app.synth()
@@ -34,7 +39,7 @@ def new_app(outdir: Path) -> cdk.App:
     return cdk.App(outdir=str(outdir), context=NO_BUNDLING)
 
 
-def full(app: cdk.App, project: Path) -> None:
+def full(app: cdk.App) -> None:
     """Every prop away from its default, and a client."""
     stack = cdk.Stack(app, "Full")
     key = kms.Key(stack, "Key", enable_key_rotation=True)
@@ -42,7 +47,7 @@ def full(app: cdk.App, project: Path) -> None:
         stack,
         "Wares",
         app="wares:app",
-        source=project,
+        source=PROJECT,
         narrow_rule=True,
         memory_mb=512,
         timeout=cdk.Duration.minutes(5),
@@ -57,3 +62,22 @@ def full(app: cdk.App, project: Path) -> None:
         alarm_topic=sns.Topic(stack, "Alarms", master_key=key, enforce_ssl=True),
     )
     wares.grant_client(iam.Role(stack, "Client", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")))
+
+
+def refused(outdir: Path, *, timeout: int | None = None, event_bus: str | None = None, **props: Any) -> None:
+    """A stack with one prop that cannot be."""
+    stack = cdk.Stack(new_app(outdir), "Refused")
+    given = None if event_bus is None else events.EventBus.from_event_bus_name(stack, "Bus", event_bus)
+    span = None if timeout is None else cdk.Duration.seconds(timeout)
+    StepbridgeApp(stack, "Shop", app="functions.shop:app", source=ROOT, timeout=span, event_bus=given, **props)
+
+
+def two_on_one_bus(outdir: Path) -> Template:
+    """Two apps that share a bus and a stack."""
+    app = new_app(outdir)
+    stack = cdk.Stack(app, "Two")
+    bus = events.EventBus(stack, "Bus")
+    StepbridgeApp(stack, "Shop", app="functions.shop:app", source=ROOT, event_bus=bus)
+    StepbridgeApp(stack, "Wares", app="wares:app", source=PROJECT, event_bus=bus)
+    app.synth()
+    return templates_in(outdir)["Two"]

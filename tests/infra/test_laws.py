@@ -67,8 +67,10 @@ def _deployed(name: str, value: object) -> str:
     if isinstance(value, str):
         return value
     short = name.removeprefix("STEPBRIDGE_")
-    return f"arn:aws:{arns[short]}" if short in arns else {"QUEUE_URL": "https://q/1", "DLQ_URL": "https://q/2"}.get(
-        short, "name"
+    return (
+        f"arn:aws:{arns[short]}"
+        if short in arns
+        else {"QUEUE_URL": "https://q/1", "DLQ_URL": "https://q/2"}.get(short, "name")
     )
 
 

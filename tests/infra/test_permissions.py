@@ -29,7 +29,9 @@ def _actions(statements: list[Json]) -> set[str]:
 def test_the_dispatcher_may_do_what_the_adapters_call(plain: Template) -> None:
     """Every permission that an adapter names when it calls, and no other; the rest is Lambda's own."""
     sources = [file.read_text() for file in Path(stepbridge.aws.__file__).parent.glob("*.py")]
-    named = {found for text in sources for found in re.findall(r"\b(?:dynamodb|events|iam|s3|scheduler|sqs):[A-Z]\w+", text)}
+    named = {
+        found for text in sources for found in re.findall(r"\b(?:dynamodb|events|iam|s3|scheduler|sqs):[A-Z]\w+", text)
+    }
     assert _actions(_inline(plain, "DispatcherRole")) - POLLERS - LOGS == named
 
 

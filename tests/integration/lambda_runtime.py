@@ -6,9 +6,8 @@ import json
 import queue
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,12 +15,17 @@ from threading import Thread
 from typing import Any, Final
 
 from botocore.awsrequest import AWSPreparedRequest
+from botocore.compat import HTTPHeaders
 from moto.core.models import botocore_stubber
 
+from stepbridge.aws.wiring import SystemClock
+from stepbridge.core.instants import to_ms
 from tests.integration.processes import environment
 
-_TIMEOUT: Final = 60.0
+_TIMEOUT: Final = 30.0
 _NAME: Final = "shop-dispatcher"
+_OWN: Final = {"content-length", "date", "server"}
+"""Headers that the server sets itself."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -43,11 +47,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
         """Answers."""
-        self.send_response(status)
-        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        with suppress(ConnectionError):
+            self.send_response(status)
+            for name, value in {**length, **(headers or {})}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
 
 
 @contextmanager
@@ -77,12 +82,12 @@ def moto_served() -> Iterator[tuple[str, list[str]]]:
             request = AWSPreparedRequest(
                 self.command,
                 f"https://{service}.{region}.amazonaws.com{self.path}",
-                dict(self.headers.items()),
+                HTTPHeaders.from_dict(dict(self.headers.items())),
                 self.body(),
                 stream_output=False,
             )
-            response = botocore_stubber(event_name=f"before-send.{service}.any", request=request)
-            headers = {name: value for name, value in response.headers.items() if name.lower() != "content-length"}
+            response: Any = botocore_stubber(event_name=f"before-send.{service}.any", request=request)
+            headers = {name: value for name, value in response.headers.items() if name.lower() not in _OWN}
             self.answer(response.status_code, response.content, headers)
 
         do_GET = do_PUT = do_DELETE = do_HEAD = do_POST  # noqa: N815 - the standard library's names
@@ -138,7 +143,7 @@ def sandbox(folder: Path, handler: str, settings: Mapping[str, str]) -> Iterator
             request_id, event = held.events.get()
             headers = {
                 "Lambda-Runtime-Aws-Request-Id": request_id,
-                "Lambda-Runtime-Deadline-Ms": str(int((time.time() + 120) * 1000)),
+                "Lambda-Runtime-Deadline-Ms": str(to_ms(SystemClock().now()) + 120_000),
                 "Lambda-Runtime-Invoked-Function-Arn": f"arn:aws:lambda:us-east-1:123456789012:function:{_NAME}",
                 "Lambda-Runtime-Trace-Id": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0",
             }
@@ -153,7 +158,7 @@ def sandbox(folder: Path, handler: str, settings: Mapping[str, str]) -> Iterator
 
     with _served(RuntimeApi) as address, held.log.open("wb") as log:
         own = {name: value for name, value in environment(folder).items() if name in {"PATH", "HOME", "PYTHONPATH"}}
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own program
             [sys.executable, "-m", "awslambdaric", handler],
             cwd=folder,
             env={

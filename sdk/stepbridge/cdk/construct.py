@@ -35,6 +35,7 @@ from stepbridge.cdk.watch import Watch
 from stepbridge.core.limits import INVOCATION
 from stepbridge.errors import ConfigError
 
+_BLOBS_REASON = "A blob is named after its run and its content, when it is written; the bucket is the app's own."
 _MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 
@@ -175,8 +176,11 @@ class StepbridgeApp(Construct):
 
     def grant_client(self, grantee: iam.IGrantable) -> None:
         """Lets the grantee use `stepbridge.Client` with this app; `settings` tells it what to use it with."""
+        principal = grantee.grant_principal
         for statement in client_statements(self._parts):
-            grantee.grant_principal.add_to_principal_policy(statement)
+            principal.add_to_principal_policy(statement)
+        if isinstance(principal, Construct):
+            acknowledge_wildcard(principal, self._parts.blobs_arn, _BLOBS_REASON)
 
     def _settings(self) -> dict[str, str]:
         """What `aws.settings.Settings` holds, by its names; region and endpoint are the runtime's own."""
@@ -201,12 +205,12 @@ class StepbridgeApp(Construct):
         acknowledge(
             self.bucket, ACCESS_LOGS, "Only the app reads it; CloudTrail data events record by whom, if wanted."
         )
-        for resource in (self._parts.schedules_arn, self._parts.blobs_arn):
-            acknowledge_wildcard(
-                self.dispatcher.role,
-                resource,
-                "Named at run time: each schedule after its run, each blob after its content; both in the app's own.",
-            )
+        acknowledge_wildcard(self.dispatcher.role, self._parts.blobs_arn, _BLOBS_REASON)
+        acknowledge_wildcard(
+            self.dispatcher.role,
+            self._parts.schedules_arn,
+            "A schedule is named after its run, when it is made; the group holds this app's and no others.",
+        )
 
 
 def _check(machine: Machine, event_bus: events.IEventBus | None) -> None:

@@ -25,9 +25,20 @@ PLAIN: Final = object()
 _PLAIN_LEAVES: Final = (str, int, float, bool, None, type(None), dict, list, Any, object)
 
 
+_JSON_CLASSES: Final[dict[object, tuple[type, ...]]] = {
+    str: (str,),
+    int: (int,),
+    float: (float, int),
+    bool: (bool,),
+    dict: (dict,),
+    list: (list, tuple),
+}
+"""Annotations that are plain JSON by themselves, and what they promise."""
+
+
 def usable_hint(hint: object) -> object:
     """`PLAIN` when the annotation says no more than JSON does, else the annotation itself."""
-    return PLAIN if _is_plain(hint) else hint
+    return PLAIN if _is_plain(hint) and not (isinstance(hint, type) and hint in _JSON_CLASSES) else hint
 
 
 def _is_plain(hint: object) -> bool:
@@ -72,7 +83,14 @@ def encode(value: object, hint: object, *, what: str) -> str:
     Raises:
         UnserializableOutputError: It cannot be stored; names `what`, the path in the value and the mend.
     """
-    if hint is PLAIN:
+    promised = _JSON_CLASSES.get(hint) if isinstance(hint, type) else None
+    if promised is not None and not isinstance(value, promised):
+        message = (
+            f"{what} returned a {type(value).__name__} that does not fit its annotation {_show(hint)}."
+            " Mend: return what the annotation says, or give the step with_options(output_type=...)."
+        )
+        raise UnserializableOutputError(message)
+    if hint is PLAIN or promised is not None:
         try:
             _check_plain(value, what, "$")
             return dump(value)
@@ -106,7 +124,7 @@ def _is_instance(value: object, hint: object) -> bool:
 
 def decode(text: str, hint: object) -> Any:
     """The value that `text` holds, typed by `hint`."""
-    if hint is PLAIN:
+    if hint is PLAIN or (isinstance(hint, type) and hint in _JSON_CLASSES):
         return json.loads(text)
     return _adapter(hint).validate_json(text)
 

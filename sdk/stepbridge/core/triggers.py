@@ -19,6 +19,8 @@ class EventTrigger:
     if_exp: str | None = None
     model: Any = None
     source: str | None = None
+    problem: str = ""
+    """What is wrong with it; told by the function that it is given to, by name."""
 
     def takes(self, event: Mapping[str, Any]) -> bool:
         """Whether this event starts the function."""
@@ -42,6 +44,8 @@ class CronTrigger:
     """Scheduled times."""
 
     cron: Cron
+    problem: str = ""
+    """What is wrong with it, as with an event trigger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from stepbridge.core.limits import (
     HAND_OVER_MARGIN,
     IDLE_HAND_OVERS_MAX,
     QUEUE_DELAY_MAX,
+    RUN_MAX,
     SCHEDULE_GRAIN,
     SEEN_INLINE,
     TIMEOUT_DELAY_MAX,
@@ -183,6 +184,8 @@ class Advance:
         late, now = function.limits.start, self._ports.clock.now()
         if late is not None and head.epoch == 1 and now > max(head.created_at, from_ms(head.event.ts)) + late:
             return Failed(Failure(name=RUN_TIMEOUT, message=f"the run did not start within {late}"))
+        if now - head.created_at > RUN_MAX and head.event.ts <= to_ms(now - RUN_MAX):
+            return Failed(Failure(name=RUN_TIMEOUT, message=f"a run may last {RUN_MAX.days} days"))
         session = Session(
             function=function,
             head=head,

@@ -40,8 +40,10 @@ from stepbridge.engine.across import Across, foreign_child_id
 from stepbridge.engine.calls import Call, Result, Stub, Stubs
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.mapping import INVOKED, Maps
+from stepbridge.engine.operations import RERUN
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.recording import Recording
+from stepbridge.engine.rule import wants
 from stepbridge.engine.session import Session
 from stepbridge.engine.signals import signal_place
 from stepbridge.engine.store import Store
@@ -157,6 +159,11 @@ class Arming:
         return self._session.from_outside(standing)
 
     def _want(self, pattern: Pattern, step_id: str) -> Want:
+        if not wants(self._app, pattern.event):
+            raise ConfigError(
+                f"wait {step_id!r} is for {pattern.event!r}, which the app's rule leaves out unless it is declared."
+                f" Mend: @app.function(..., waits=[EventMatch({pattern.event!r})])."
+            )
         want = want_event(
             pattern.event,
             match=pattern.match,
@@ -203,7 +210,7 @@ class Arming:
                     index=index,
                     kind=call.step.kind,
                     event_name=want.event_name,
-                    since_ms=session.head.event.ts if role is Role.CANCEL else 0,
+                    since_ms=self._cancellable_since() if role is Role.CANCEL else 0,
                     expression=want.expression,
                     event=want.event,
                     consumed=tuple(dict.fromkeys(self._consumed)),
@@ -222,6 +229,11 @@ class Arming:
             )
         )
         return deadline
+
+    def _cancellable_since(self) -> int:
+        """Older cancel events do nothing: than the trigger, or than a rerun of it."""
+        head = self._session.head
+        return to_ms(head.created_at) if RERUN in head.extra else head.event.ts
 
     def _look_back(self, pattern: Pattern, want: Want) -> dict[str, Any] | None:
         """The first event that came before the wait was armed and counts: write first, then read, as ingest does."""

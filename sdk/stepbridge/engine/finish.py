@@ -147,13 +147,13 @@ class Finish:
         self._ports.bus.put(entries_of(drafts, event_ids, to_ms(now), self._app.id))
         function = self._app.functions.get(head.function_id)
         if head.status is Status.FAILED and function is not None and function.on_failure is not None:
-            data["events"] = [event]
+            told = {name: data[name] for name in ("function_id", "run_id", "error", "event")}
             failed = EventRecord(
                 name=FAILED,
                 id=event_ids[0],
                 ts=to_ms(now),
                 source=self._app.id,
-                data=self._payloads.keep(dump(data), head.run_id),
+                data=self._payloads.keep(dump({**told, "events": [event]}), head.run_id),
             )
             run_id = run_id_of(self._app.id, function.on_failure.id, FAILED, failed.id)
             self._send(Start(run_id=run_id, function_id=function.on_failure.id, event=failed, created_at=now))

@@ -43,13 +43,13 @@ class Items:
         if text is None:
             return Acknowledge()
         started_at = self._ports.clock.now()
-        error: Exception | None = None
+        error: BaseException | None = None
         value: Any = None
         fn: Any = None
         try:
             fn = function_at(work.target)
             value = await self._call(fn, json.loads(text), work)
-        except Exception as raised:  # noqa: BLE001 - whatever user code raises is recorded
+        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever user code raises is recorded
             error = raised
         await self._workers.io(partial(self._ended, work, fn, value, error, started_at))
         return Acknowledge()

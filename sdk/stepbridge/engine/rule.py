@@ -9,9 +9,13 @@ from stepbridge.events import RESERVED_PREFIX
 
 
 def system_triggers(app: App) -> tuple[EventTrigger, ...]:
-    """The triggers that system events may fire: those whose name, or whose beginning, is reserved."""
-    triggers = (trigger for function in app.functions.values() for trigger in function.triggers)
-    return tuple(t for t in triggers if isinstance(t, EventTrigger) and t.name.startswith(RESERVED_PREFIX))
+    """The system events that the app has declared: as triggers, awaited events, or events that cancel."""
+    declared: list[EventTrigger] = []
+    for function in app.functions.values():
+        declared += [trigger for trigger in function.triggers if isinstance(trigger, EventTrigger)]
+        patterns = (*function.waits, *(canceller.pattern for canceller in function.cancellers))
+        declared += [EventTrigger(name=pattern.event) for pattern in patterns]
+    return tuple(trigger for trigger in declared if trigger.name.startswith(RESERVED_PREFIX))
 
 
 def wants(app: App, event_name: str) -> bool:

@@ -81,6 +81,9 @@ class Session:
         self._lines: dict[str, tuple[str, int] | None] = {}
         self._rank = self.history.next_rank
         self._left = len(self.history.ranked)
+        """Recorded results that are still to be given out."""
+        self._reached_before = {*self.history.unfinished, *self.armed}
+        """Steps that an earlier invocation has called, and that had no result yet."""
         names = {"function_id": function.id, "run_id": head.run_id}
         self._logger = logging.LoggerAdapter(logging.getLogger("stepbridge.run"), names)
 
@@ -107,8 +110,12 @@ class Session:
 
     @property
     def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """The run's logger, or one that says nothing while recorded results are given out."""
-        return _SILENT if self._left > 0 and CURRENT.get() is None else self._logger
+        """The run's logger, or one that says nothing while what an earlier invocation did is repeated."""
+        inside = CURRENT.get()
+        if inside is not None:
+            names = {**(self._logger.extra or {}), "step_id": inside.step_id, "attempt": inside.attempt}
+            return logging.LoggerAdapter(self._logger.logger, names)
+        return _SILENT if self._left > 0 or self._reached_before else self._logger
 
     def now(self) -> datetime:
         """The backend's clock."""
@@ -121,6 +128,7 @@ class Session:
         self._counts[step.step_id] = occurrence + 1
         self._note_line(step.step_id, sys._getframe(depth))  # noqa: SLF001 - the caller's line, cheaply
         call = Call(step, ids.step_key(step.step_id, occurrence), occurrence)
+        self._reached_before.discard(call.key)
         recorded = self.register_of(call.key) or self.history.unfinished.get(call.key)
         if recorded is not None and recorded.kind is not step.kind:
             message = (
@@ -179,6 +187,7 @@ class Session:
     def note_live(self) -> None:
         """Something new begins: what follows is no replay."""
         self._left = 0
+        self._reached_before.clear()
 
     def value(self, call: Call, register: Register) -> Any:
         """What the step call returns, or raises, for this register."""
@@ -189,6 +198,9 @@ class Session:
         try:
             return self._decoded(call.step, self._payloads.text(register.value))
         except Exception as error:
+            if isinstance(call.step, WaitStep):  # what came does not fit, as with a trigger
+                self.fail(Failed(failure_of(error)))
+                raise
             message = f"the recorded value of step {call.step.step_id!r} does not fit its type now: {error}"
             self.fail(Parked(failure_of(NondeterminismError(message))))
             raise NondeterminismError(message) from error
