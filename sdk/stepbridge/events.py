@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationErr
 from typing_extensions import TypeVar
 
 from stepbridge.core import codec
+from stepbridge.core.envelope import META
 from stepbridge.core.limits import EVENT_BYTES_MAX, EVENT_NAME_MAX
 from stepbridge.core.steps import Draft
 from stepbridge.errors import ConfigError, UnserializableOutputError
@@ -66,6 +67,8 @@ def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - p
         message = f"{what} is not an event: {error}. Mend: give a dict or Event with name and data."
         raise ConfigError(message) from error
     problem = name_problem(checked.name, system=system)
+    if isinstance(checked.data, Mapping) and META in checked.data:
+        problem = f"the data has the key {META!r}, which is reserved. Mend: name it otherwise."
     if problem:
         message = f"{what}: {problem}"
         raise ConfigError(message)

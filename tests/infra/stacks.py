@@ -20,7 +20,7 @@ from tests.infra.templates import Template, templates_in
 
 PROJECT = Path(__file__).parent / "project"
 
-NO_BUNDLING = {"aws:cdk:bundling-stacks": []}
+NO_BUNDLING: dict[str, list[str]] = {"aws:cdk:bundling-stacks": []}
 
 
 def synthesise(outdir: Path, *, nag: bool = False) -> Path:

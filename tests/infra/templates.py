@@ -19,6 +19,7 @@ class Template:
 
     @property
     def resources(self) -> Mapping[str, Json]:
+        """By logical id."""
         return dict(self.body["Resources"])
 
     def named(self, kind: str) -> dict[str, Json]:
@@ -27,6 +28,7 @@ class Template:
         return {name: one.get("Properties", {}) for name, one in found.items()}
 
     def all(self, kind: str) -> list[Json]:
+        """Properties of all resources of a type."""
         return list(self.named(kind).values())
 
     def one(self, kind: str, part: str = "") -> Json:
@@ -35,10 +37,12 @@ class Template:
         return found
 
     def id_of(self, kind: str, part: str = "") -> str:
+        """The logical id of the one resource of a type that has `part` in it."""
         (found,) = [name for name in self.named(kind) if part in name]
         return found
 
     def arn(self, kind: str, part: str = "") -> Json:
+        """How the template names that resource's ARN."""
         return {"Fn::GetAtt": [self.id_of(kind, part), "Arn"]}
 
     def statements(self) -> Iterator[tuple[str, Json]]:

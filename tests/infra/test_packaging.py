@@ -7,6 +7,8 @@ import sys
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from platform import machine
+from shutil import copyfile
 
 import pytest
 
@@ -29,8 +31,8 @@ async def f(ctx: Context) -> int:
 """
 
 
-def _project(folder: Path, *, requires: str = "", number: int = 1) -> Path:
-    """A user's project: a package with tests and leftovers in it, beside it a helper, and no lock file."""
+def _project(folder: Path, number: int = 1) -> Path:
+    """A user's project: a package with tests and leftovers in it, and a helper beside it; locked as this one is."""
     package = folder / "flows"
     (package / "tests").mkdir(parents=True)
     (package / "__pycache__").mkdir()
@@ -39,7 +41,16 @@ def _project(folder: Path, *, requires: str = "", number: int = 1) -> Path:
     (package / "__pycache__" / "old.pyc").write_text("")
     (package / "words.txt").write_text("kept")
     (folder / "helper.py").write_text("")
-    (folder / "pyproject.toml").write_text(f'[project]\nname = "p"\nversion = "1"\ndependencies = [{requires}]\n')
+    for name in ("pyproject.toml", "uv.lock"):
+        copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def _requiring(folder: Path, requirements: str) -> Path:
+    """The same with other requirements, and no lock file."""
+    _project(folder)
+    (folder / "uv.lock").unlink()
+    (folder / "pyproject.toml").write_text(f'[project]\nname = "p"\nversion = "1"\ndependencies = {requirements}\n')
     return folder
 
 
@@ -94,14 +105,14 @@ def test_the_same_sources_make_the_same_asset(tmp_path: Path) -> None:
     """A repeated synthesis deploys nothing; a changed handler does."""
     first = Package(app="flows:app", source=_project(tmp_path / "one"), python="3.13", machine="x86_64")
     hashes = [_hash(_built(first, tmp_path / f"asset{number}")) for number in range(2)]
-    changed = Package(app="flows:app", source=_project(tmp_path / "two", number=2), python="3.13", machine="x86_64")
+    changed = Package(app="flows:app", source=_project(tmp_path / "two", 2), python="3.13", machine="x86_64")
     assert len({*hashes, _hash(_built(changed, tmp_path / "asset2"))}) == 2
     assert hashes[0] == hashes[1]
 
 
 def test_a_project_without_a_lock_gets_what_is_installed_here(tmp_path: Path) -> None:
     """Its requirements, stepbridge's own in the place of stepbridge, in the versions that were tested."""
-    source = _project(tmp_path / "project", requires='"stepbridge[cel]>=0.1", "jmespath"')
+    source = _requiring(tmp_path / "project", '["stepbridge[cel]>=0.1", "jmespath"]')
     asset = _built(Package(app="flows:app", source=source, with_cel=True), tmp_path / "asset")
     assert (asset / "cel_expr_python").is_dir()
     assert (asset / "flows" / "words.txt").read_text() == "kept"
@@ -110,11 +121,12 @@ def test_a_project_without_a_lock_gets_what_is_installed_here(tmp_path: Path) ->
     assert pydantic == next(Path(sys.prefix).rglob("site-packages/pydantic-*.dist-info")).name
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="an asset is for Linux")
 def test_it_starts_on_what_the_runtime_has(tmp_path: Path) -> None:
     """Imported with nothing but the asset, the standard library and the SDK."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     source = _project(tmp_path / "project")
-    package = Package(app="flows:app", source=source, include=("helper",), python=here, machine="x86_64")
+    package = Package(app="flows:app", source=source, include=("helper",), python=here, machine=machine())
     asset, runtime = _built(package, tmp_path / "asset"), tmp_path / "runtime"
     assert (asset / "helper.py").exists()
     runtime.mkdir()
@@ -131,7 +143,7 @@ def test_it_starts_on_what_the_runtime_has(tmp_path: Path) -> None:
         "print(stepbridge_handler.handler({'Records': []}, type('C', (), {'aws_request_id': 'r',"
         " 'get_remaining_time_in_millis': lambda self: 60_000})()))"
     )
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - this Python
         [sys.executable, "-I", "-S", "-c", code],
         env=_environment(),
         capture_output=True,
@@ -171,8 +183,18 @@ def test_expressions_without_cel_are_told_of(tmp_path: Path) -> None:
         _built(package, tmp_path / "asset")
 
 
-def test_a_requirement_that_cannot_be_met_is_told_of(tmp_path: Path) -> None:
-    """With uv's own words."""
-    source = _project(tmp_path / "project", requires='"no-such-distribution-of-stepbridge"')
-    with pytest.raises(ConfigError, match="no-such-distribution-of-stepbridge"):
+def test_what_uv_refuses_is_told_of(tmp_path: Path) -> None:
+    """In uv's own words."""
+    package = Package(app="flows:app", source=_project(tmp_path / "project"), extras=("no-such",))
+    with pytest.raises(ConfigError, match=r"uv export .*no-such"):
+        _built(package, tmp_path / "asset")
+
+
+def test_a_lock_without_stepbridge_is_told_of(tmp_path: Path) -> None:
+    """As of a project beside which stepbridge is only installed."""
+    source = _requiring(tmp_path / "project", "[]")
+    (source / "uv.lock").write_text(
+        'version = 1\nrequires-python = ">=3.11"\n[[package]]\nname = "p"\nversion = "1"\nsource = { virtual = "." }\n'
+    )
+    with pytest.raises(ConfigError, match=r"lacks aws-lambda-powertools, pydantic.*Mend: uv add stepbridge"):
         _built(Package(app="flows:app", source=source), tmp_path / "asset")

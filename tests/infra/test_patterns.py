@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from functions.shop import app as shop
-from stepbridge import App, Context, event
+from stepbridge import App, Context
+from stepbridge import event as on
 from stepbridge.cdk.patterns import aws_pattern, own_pattern
 from stepbridge.engine.rule import wants
 from stepbridge.errors import ConfigError
@@ -23,7 +25,8 @@ NAMES = (
 def _passes(pattern: object, name: str, source: str = "anywhere") -> bool:
     from moto.events.models import EventPattern
 
-    return bool(EventPattern.load(json.dumps(pattern)).matches_event({"detail-type": name, "source": source}))
+    event: Any = {"detail-type": name, "source": source}
+    return bool(EventPattern.load(json.dumps(pattern)).matches_event(event))
 
 
 @pytest.mark.parametrize("app", [shop, wares], ids=lambda app: str(app.id))
@@ -77,7 +80,7 @@ def test_an_app_without_aws_triggers_has_no_rule_on_the_default_bus() -> None:
 def test_a_pattern_that_eventbridge_refuses_is_told_of_at_synthesis() -> None:
     """2,048 characters are all it takes."""
     app = App("large")
-    triggers = [event(f"an/event.of.which.there.are.many.{number}") for number in range(60)]
+    triggers = [on(f"an/event.of.which.there.are.many.{number}") for number in range(60)]
 
     @app.function("f", trigger=triggers)
     async def handler(ctx: Context) -> None:

@@ -46,7 +46,8 @@ class _Handler(BaseHTTPRequestHandler):
         return b"".join(parts)
 
     def answer(self, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Answers."""
+        """Answers, if somebody still listens. AWS's client takes no answer without a type."""
+        length = {"Content-Length": str(len(body)), "Content-Type": "application/json"}
         with suppress(ConnectionError):
             self.send_response(status)
             for name, value in {**length, **(headers or {})}.items():

@@ -130,6 +130,7 @@ def test_of_a_batch_the_message_whose_run_is_held_alone_comes_back(cloud: Cloud,
     }
     assert failures(running.invoke(event)) == ["m-held"]
     assert cloud.stack.queue.dead == ["Hello from SQS!"]
+    print([r.error for r in cloud.runs()], running.lines())
     statuses = {run.function_id: run.status for run in cloud.runs()}
     assert statuses == {"ping": "RUNNING", "charge": "FAILED", "await-payment": "SLEEPING"}
 

@@ -268,11 +268,7 @@ class TestTimeouts:
         ("seconds", "status"),
         [
             (59, "SLEEPING"),
-            pytest.param(
-                61,
-                "FAILED",
-                marks=pytest.mark.xfail(reason="counted from when the event is handled, not from the event itself"),
-            ),
+            (61, "FAILED"),
         ],
     )
     def test_a_run_that_starts_too_late_fails_at_once(

@@ -72,6 +72,18 @@ class StepbridgeApp(Construct):
             keys that AWS owns or manages. Of one-time schedules AWS's key is used: they hold run ids, no data.
         alarm_topic: Is told of alarms.
 
+    Attributes:
+        app: The app that was loaded.
+        function: The dispatcher; `dispatcher` has its role, log group and mapping too.
+        event_bus: Its own or the given one.
+        queue: What the dispatcher works off.
+        dead_letter_queue: What it gave up, and timers that did not reach the queue.
+        undelivered_queue: Events that rules could not put into the queue.
+        table: The state of all runs.
+        bucket: Values above 8 KB.
+        watch: Its `alarms` and its `dashboard`.
+        settings: What `stepbridge.aws.settings.Settings` holds, by its names; outputs of the stack as well.
+
     Raises:
         ConfigError: An argument is wrong or the app cannot be loaded; names the mend.
     """

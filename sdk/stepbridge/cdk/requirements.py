@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from stepbridge.cdk.uv import uv
+from stepbridge.errors import ConfigError
 
 PACKAGE: Final = "stepbridge"
 OF_THE_RUNTIME: Final = ("boto3", "botocore", "s3transfer")
@@ -23,6 +24,7 @@ OF_THE_RUNTIME: Final = ("boto3", "botocore", "s3transfer")
 
 _OURS: Final = re.compile(rf"\s*{PACKAGE}\s*(?:\[([^\]]*)\])?\s*(?=$|[<>=!~;@,(#\s])", re.IGNORECASE)
 _EXTRA: Final = re.compile(r";\s*extra\s*==\s*['\"]([^'\"]+)['\"]\s*$")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _MARKS: Final = ("pyproject.toml", "requirements.txt", "uv.lock")
 
 
@@ -43,14 +45,14 @@ def requirements_of(project: Path, extras: Sequence[str], target: Sequence[str])
         target: uv's options for platform and Python.
 
     Raises:
-        ConfigError: uv cannot tell; holds what it said.
+        ConfigError: uv cannot tell, and what it said; or a lock file lacks what stepbridge needs.
     """
     wanted = [option for extra in extras for option in ("--extra", extra)]
     quiet = ("--quiet", "--no-header", "--no-annotate")
     if (project / "uv.lock").is_file():
         pruned = [option for name in OF_THE_RUNTIME for option in ("--prune", name)]
         own = ("--no-default-groups", "--no-emit-project", "--no-emit-package", PACKAGE)
-        return uv("export", "--frozen", *quiet, *own, *pruned, *wanted, cwd=project)
+        return _checked(uv("export", "--frozen", *quiet, *own, *pruned, *wanted, cwd=project), project)
     left_out = [option for name in OF_THE_RUNTIME for option in ("--no-emit-package", name)]
     with TemporaryDirectory() as folder:
         given, pins = Path(folder, "requirements.in"), Path(folder, "pins.txt")
@@ -87,6 +89,18 @@ def _own(extras: Sequence[str]) -> Iterable[str]:
         extra = _EXTRA.search(line)
         if extra is None or extra[1] in extras:
             yield _EXTRA.sub("", line)
+
+
+def _checked(pinned: str, project: Path) -> str:
+    """A lock file may be of a project that does not require stepbridge, beside which it is only installed."""
+    there = {found[0].lower() for line in pinned.splitlines() if (found := _NAME.match(line))}
+    needed = {found[0].lower() for line in _own(()) if (found := _NAME.match(line))} - set(OF_THE_RUNTIME)
+    if missing := sorted(needed - there):
+        raise ConfigError(
+            f"StepbridgeApp: {project / 'uv.lock'} lacks {', '.join(missing)}, which stepbridge needs."
+            f" Mend: uv add {PACKAGE}."
+        )
+    return pinned
 
 
 def _installed() -> Iterable[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from stepbridge.core.instants import to_ms
+from stepbridge.core.instants import from_ms, to_ms
 
 META = "_stepbridge"
 """The reserved key of `Detail` that carries an event's id and time; removed before user code sees it."""
@@ -21,6 +21,8 @@ class Incoming:
     """As expressions and handlers see it: name, data, id, ts, source."""
     extra: dict[str, str]
     """Trace context."""
+    accepted_at: datetime
+    """When EventBridge took it in; whole seconds."""
     grain_ms: int = 1
     """How exact its time is: EventBridge's own is in whole seconds."""
 
@@ -55,6 +57,7 @@ def event_of(body: str) -> Incoming:
             "ts": ts if type(ts) is int else _envelope_ts(envelope),
             "source": str(envelope.get("source", "")),
         },
+        accepted_at=from_ms(_envelope_ts(envelope)),
         grain_ms=1 if type(ts) is int else 1000,
         extra={"traceparent": meta["tp"]} if isinstance(meta.get("tp"), str) else {},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b32encode
+from functools import lru_cache
 from hashlib import sha256
 
 
@@ -23,6 +24,7 @@ def child_run_id(parent_run_id: str, step_key: str) -> str:
     return digest("child", parent_run_id, step_key)
 
 
+@lru_cache(maxsize=8192)  # replay asks for the same keys again and again
 def step_key(step_id: str, occurrence: int) -> str:
     """The key of a step's register: 16 characters, whatever the user's id holds."""
     return digest("step", step_id, str(occurrence), length=16)

@@ -39,6 +39,8 @@ _SETTLE_CAP: Final = 500
 """Turns after which the run goes on regardless: code that polls with sleep(0) loses order, not liveness."""
 _DISPOSE_SECONDS: Final = 2.0
 """How long `finally` blocks may take when a run is suspended."""
+_TIMEOUT_WORTH_SECONDS: Final = 5.0
+"""An asyncio timeout around a step is waited for if it is due so soon; a later one is not durable anyway."""
 _IO_WARNING_SECONDS: Final = 5.0
 """A suspension that is held up by the handler's own I/O for so long is warned of."""
 
@@ -306,13 +308,14 @@ class AsyncReplay:
     def holding(self) -> list[str]:
         """Lines of the handler that something outside the run may still wake; empty: it may be suspended."""
         now = self._loop.time()
-        if any(not timer.cancelled() and now < timer.when() < self._deadline for timer in self.timeouts):
+        worth = min(self._deadline, now + _TIMEOUT_WORTH_SECONDS)
+        if any(not timer.cancelled() and now < timer.when() < worth for timer in self.timeouts):
             return ["an asyncio timeout"]
         futures: set[asyncio.Future[Any]] = {tracked.task for tracked in self.tasks}
         return [
             where(tracked.coroutine)
             for tracked in self.tasks
-            if not is_blocked(tracked, tasks=futures, package=self._package, deadline=self._deadline)
+            if not is_blocked(tracked, tasks=futures, package=self._package, deadline=worth)
         ]
 
     # -- beginning and end -------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from stepbridge.core.records import EventRecord, Head, Mark, Register, Role, Sta
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.across import Across, names_for
 from stepbridge.engine.advance import Advance
-from stepbridge.engine.answers import Acknowledge, Answer, Invocation
+from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
 from stepbridge.engine.finish import Finish
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
@@ -36,6 +36,8 @@ from stepbridge.ports import Outgoing, Ports
 
 _LOG = logging.getLogger("stepbridge")
 TIMER = "stepbridge/scheduled.timer"
+_SEND_ON = timedelta(seconds=1)
+"""Before a run that is held is tried again; from then on the message's own pauses grow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +97,19 @@ class Ingest:
             return Acknowledge()
         last = moves[-1]
         answer = await self._advance.advance(last.work, invocation)
+        if isinstance(answer, Bounce) and answer.until is not None:
+            return await self._workers.io(partial(self._send_on, last, answer.until))
         if isinstance(answer, Acknowledge):
             await self._workers.io(partial(self._delete, last.waits))
         return answer
+
+    def _send_on(self, move: _Move, lease_until: datetime) -> Answer:
+        """The run is held: a message of its own waits for it, and the event need not come back."""
+        lease = lease_until - self._ports.clock.now()
+        delay = min(max(lease, timedelta(0)), _SEND_ON)
+        self._ports.queue.send([Outgoing(body=message_text(move.work), delay=delay)])
+        self._delete(move.waits)
+        return Acknowledge()
 
     async def _ingest_own(self, incoming: Incoming, invocation: Invocation) -> Answer:
         """An event between apps that is for this one."""
@@ -212,6 +224,8 @@ class Ingest:
             return []
         row = incoming.row
         now = self._ports.clock.now()
+        waited = now - incoming.accepted_at > timedelta(seconds=1)
+        created_at = incoming.accepted_at if waited else now  # which is exact, where the bus's own time is not
         data = dump(row["data"])
         moves: list[_Move] = []
         for function in functions:
@@ -223,7 +237,9 @@ class Ingest:
                 source=row["source"],
                 data=self._payloads.keep(data, run_id),
             )
-            start = Start(run_id=run_id, function_id=function.id, event=event, created_at=now, extra=incoming.extra)
+            start = Start(
+                run_id=run_id, function_id=function.id, event=event, created_at=created_at, extra=incoming.extra
+            )
             if row["ts"] > to_ms(now):
                 self._start_later(start)
             else:

@@ -21,7 +21,7 @@ from stepbridge.engine.failures import failure_of, step_error
 from stepbridge.engine.outcome import Completed, Failed, Outcome, Parked, Retry
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Past
-from stepbridge.errors import NestedStepError, NondeterminismError, UnserializableOutputError
+from stepbridge.errors import NestedStepError, NondeterminismError, StepError, UnserializableOutputError
 from stepbridge.events import Event
 from stepbridge.function import Function
 from stepbridge.ports import Clock
@@ -197,6 +197,8 @@ class Session:
             return None
         try:
             return self._decoded(call.step, self._payloads.text(register.value))
+        except StepError:  # of a map whose item failed
+            raise
         except Exception as error:
             if isinstance(call.step, WaitStep):  # what came does not fit, as with a trigger
                 self.fail(Failed(failure_of(error)))

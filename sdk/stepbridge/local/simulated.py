@@ -100,9 +100,7 @@ def event_of(entry: Entry, at: datetime) -> Event[Any]:
 
 def beside_any_loop(work: Callable[[], T]) -> T:
     """What `work` returns; done in a thread where a loop runs in the caller's, since it has a loop of its own."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _has_loop():  # outside any `except`, which would show in the tracebacks of user code
         return work()
     results: list[T] = []
     errors: list[BaseException] = []
@@ -119,3 +117,11 @@ def beside_any_loop(work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _has_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
