@@ -91,7 +91,8 @@ def record(shape: str, message_id: str, body: str | None = None, **detail: Any) 
     (found,) = json.loads((EVENTS / f"{shape}.json").read_text())["Records"]
     if detail:
         name = detail.pop("name")
-        envelope = {**json.loads(found["body"]), "id": message_id, "detail-type": name, "detail": detail}
+        new = {"id": message_id, "time": SystemClock().now().isoformat(), "detail-type": name, "detail": detail}
+        envelope = {**json.loads(found["body"]), **new}
         body = json.dumps(envelope)
     return {**found, "messageId": message_id, "body": found["body"] if body is None else body}
 
@@ -130,7 +131,6 @@ def test_of_a_batch_the_message_whose_run_is_held_alone_comes_back(cloud: Cloud,
     }
     assert failures(running.invoke(event)) == ["m-held"]
     assert cloud.stack.queue.dead == ["Hello from SQS!"]
-    print([r.error for r in cloud.runs()], running.lines())
     statuses = {run.function_id: run.status for run in cloud.runs()}
     assert statuses == {"ping": "RUNNING", "charge": "FAILED", "await-payment": "SLEEPING"}
 

@@ -100,9 +100,13 @@ def one_step_app(*, effects: list[str] | None = None) -> App:
     app = App("a")
     noted = [] if effects is None else effects
 
+    def note() -> str:
+        noted.append("s")
+        return "done"
+
     @app.function("f", trigger=event("go"))
     async def handler(ctx: Context) -> str:
-        return await ctx.step.run("s", lambda: noted.append("s") or "done")
+        return await ctx.step.run("s", note)
 
     return app
 

@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from stepbridge.app import App
 from stepbridge.aws.clients import Clients
+from stepbridge.aws.observability import Observer, log_as_json
 from stepbridge.aws.queue import message_of
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.wiring import ports as ports_of
@@ -47,13 +48,24 @@ class Dispatcher:
         ports: The app's world.
         store: Of an earlier dispatcher in the same process; None: a new one, which knows no signature.
         stubs: What a test says of steps.
+        observer: Is told when an invocation begins and ends; None: nobody is.
     """
 
-    def __init__(self, app: App, ports: Ports, *, store: Store | None = None, stubs: Stubs = no_stubs) -> None:
+    def __init__(
+        self,
+        app: App,
+        ports: Ports,
+        *,
+        store: Store | None = None,
+        stubs: Stubs = no_stubs,
+        observer: Observer | None = None,
+    ) -> None:
         self._app = app
         self._ports = ports
         self._store = store or Store(ports.table)
         self._stubs = stubs
+        self._observer = observer
+        self._request_id = ""
         self._loop = RunLoop()
         self._workers = Workers(blocking=ports.blocking)
 
@@ -65,7 +77,10 @@ class Dispatcher:
         """
         clients = Clients.of(settings)
         clients.dynamodb()
-        return cls(app, ports_of(settings, clients))
+        observer = Observer(app.id)
+        made = cls(app, ports_of(settings, clients, observer=observer), observer=observer)
+        log_as_json(app.id, settings.log_level, observer, lambda: made._request_id)  # noqa: SLF001 - its own
+        return made
 
     def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
         """Handles a batch, its runs side by side.
@@ -81,7 +96,14 @@ class Dispatcher:
         left = timedelta(milliseconds=context.get_remaining_time_in_millis())
         invocation = Invocation(id=context.aws_request_id, deadline=self._ports.clock.now() + left)
         engine = Engine(self._app, self._ports, self._workers, self._store, self._stubs)
-        bounced = self._loop.run_until_complete(engine.handle_all(messages, invocation=invocation))
+        self._request_id = context.aws_request_id
+        if self._observer is not None:
+            self._observer.begin(messages)
+        try:
+            bounced = self._loop.run_until_complete(engine.handle_all(messages, invocation=invocation))
+        finally:
+            if self._observer is not None:
+                self._observer.end()
         return {"batchItemFailures": [{"itemIdentifier": message.id} for message in bounced]}
 
     def close(self) -> None:

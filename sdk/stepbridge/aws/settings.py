@@ -40,6 +40,8 @@ class Settings:
     """`AWS_REGION` and `AWS_DEFAULT_REGION` stand in for it; None: the profile's."""
     endpoint_url: str | None = None
     """Of an emulator; None: AWS, or what `AWS_ENDPOINT_URL` says."""
+    log_level: str = "INFO"
+    """Of the engine's log and `ctx.logger`; `AWS_LAMBDA_LOG_LEVEL` stands in for it."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -50,6 +52,7 @@ class Settings:
         """
         given = {field.name: environ.get(variable(field.name), "") for field in fields(cls)}
         given["region"] = given["region"] or _first(environ, "AWS_REGION", "AWS_DEFAULT_REGION")
+        given["log_level"] = given["log_level"] or _LAMBDA_LEVELS.get(environ.get("AWS_LAMBDA_LOG_LEVEL", ""), "")
         if wrong := [text for name, value in given.items() if (text := _complaint(name, value))]:
             raise ConfigError(
                 "stepbridge cannot start on AWS: "
@@ -76,7 +79,11 @@ def _arn(service: str, resource: str) -> str:
     return rf"arn:aws[a-z-]*:{service}:[a-z0-9-]*:\d{{12}}:{resource}"
 
 
-_OPTIONAL: Final = frozenset({"blobs_prefix", "region", "endpoint_url"})
+_OPTIONAL: Final = frozenset({"blobs_prefix", "region", "endpoint_url", "log_level"})
+_LAMBDA_LEVELS: Final = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"} | {
+    level: level for level in ("DEBUG", "INFO", "ERROR")
+}
+"""Lambda's names of the levels in Python's words. Source: Lambda developer guide, log-level filtering, 2026-11."""
 _URL: Final = r"https?://[^\s/]+(/\S*)?"
 _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "table": ("the name of a DynamoDB table", r"[\w.-]{3,255}"),
@@ -91,5 +98,6 @@ _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "blobs_prefix": ("a prefix of S3 keys", r"[\w!.*'()/-]{1,512}"),
     "region": ("an AWS region", r"[a-z]+(-[a-z0-9]+)+"),
     "endpoint_url": ("a URL", _URL),
+    "log_level": ("DEBUG, INFO, WARNING, ERROR or CRITICAL", "DEBUG|INFO|WARNING|ERROR|CRITICAL"),
 }
 """What each is, and how it looks. Source: service models of botocore 1.44.5, 2026-11."""

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from stepbridge.aws.blobs import S3Blobs
 from stepbridge.aws.bus import EventBridgeBus
 from stepbridge.aws.clients import Clients
+from stepbridge.aws.observability import ObservedTable, Observer
 from stepbridge.aws.queue import SqsQueue
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.table import DynamoTable
@@ -23,18 +24,24 @@ class SystemClock:
         return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
-def ports(settings: Settings, clients: Clients | None = None, clock: Clock | None = None) -> Ports:
+def ports(
+    settings: Settings, clients: Clients | None = None, clock: Clock | None = None, observer: Observer | None = None
+) -> Ports:
     """One app's world on AWS. Makes no request, and no client before its first call.
 
     Args:
         settings: Which resources.
         clients: Of a session to share; None: of a new one.
         clock: Of a local backend whose time is moved; None: the host's.
+        observer: Is told of the writes to runs; None: nobody is.
     """
     clients = clients or Clients.of(settings)
     clock = clock or SystemClock()
+    table = DynamoTable(clients.dynamodb, settings.table)
+    if observer is not None:
+        table = ObservedTable(clients.dynamodb, settings.table, observer, clock.now)
     return Ports(
-        table=DynamoTable(clients.dynamodb, settings.table),
+        table=table,
         queue=SqsQueue(clients.sqs, settings.queue_url, settings.dlq_url),
         bus=EventBridgeBus(clients.events, settings.bus_arn),
         timers=SchedulerTimers(
