@@ -8,7 +8,7 @@ next invocation: a frozen sandbox has nothing to go on with when it thaws.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
@@ -65,7 +65,7 @@ class Dispatcher:
         self._store = store or Store(ports.table)
         self._stubs = stubs
         self._observer = observer
-        self._request_id = ""
+        self._undo: Callable[[], None] | None = None
         self._loop = RunLoop()
         self._workers = Workers(blocking=ports.blocking)
 
@@ -79,7 +79,7 @@ class Dispatcher:
         clients.dynamodb()
         observer = Observer(app.id)
         made = cls(app, ports_of(settings, clients, observer=observer), observer=observer)
-        log_as_json(app.id, settings.log_level, observer, lambda: made._request_id)  # noqa: SLF001 - its own
+        made._undo = log_as_json(app.id, settings.log_level, observer)
         return made
 
     def __call__(self, event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
@@ -96,9 +96,8 @@ class Dispatcher:
         left = timedelta(milliseconds=context.get_remaining_time_in_millis())
         invocation = Invocation(id=context.aws_request_id, deadline=self._ports.clock.now() + left)
         engine = Engine(self._app, self._ports, self._workers, self._store, self._stubs)
-        self._request_id = context.aws_request_id
         if self._observer is not None:
-            self._observer.begin(messages)
+            self._observer.begin(messages, context.aws_request_id)
         try:
             bounced = self._loop.run_until_complete(engine.handle_all(messages, invocation=invocation))
         finally:
@@ -108,6 +107,8 @@ class Dispatcher:
 
     def close(self) -> None:
         """Ends loop and threads, where the process goes on without them; AWS has no use for it."""
+        if self._undo is not None:
+            self._undo()
         self._workers.close()
         self._loop.close()
 

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from stepbridge.aws.table import DynamoTable
 from stepbridge.core.conditions import ALWAYS, Change, Condition, Item, Key, Updated
@@ -50,6 +50,8 @@ class Observer:
     def __init__(self, app_id: str, say: Callable[[str], object] | None = None) -> None:
         self._app_id = app_id
         self._say = say or _print
+        self.request_id = ""
+        """Of the invocation under way."""
         self._lock = Lock()
         self._counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._lateness: defaultdict[str, list[int]] = defaultdict(list)
@@ -57,8 +59,9 @@ class Observer:
         self._ids: dict[str, dict[str, str]] = {}
 
     # -- what happens ------------------------------------------------------------------------------
-    def begin(self, messages: Sequence[Message]) -> None:
+    def begin(self, messages: Sequence[Message], request_id: str) -> None:
         """An invocation begins with these messages."""
+        self.request_id = request_id
         for message in messages:
             if message.internal and '"due"' in message.body:
                 row = json.loads(message.body)
@@ -125,7 +128,7 @@ class ObservedTable(DynamoTable):
     def put(self, item: Item, when: Condition = ALWAYS) -> Item | None:
         """As the table's."""
         standing = super().put(item, when)
-        if standing is None and item.get("m") == Mark.RETRY.value and str(item["pk"]).startswith(_RUN):
+        if standing is None and item.get("st") == Mark.RETRY.value and str(item["pk"]).startswith(_RUN):
             self._observer.step_failed(str(item["pk"])[len(_RUN) :])
         return standing
 
@@ -134,7 +137,7 @@ class ObservedTable(DynamoTable):
         answer = super().update(key, change, when)
         status = change.set.get("st")
         if key.sk == HEAD_SK and status is not None and answer.item is not None:
-            if status == Status.RUNNING.value and answer.ok:
+            if status == Status.RUNNING.value and answer.item.get("ho") == change.set["ho"]:
                 self._observer.head_claimed(answer.item, to_ms(self._now()))
             elif status == Status.RUNNING.value:
                 self._observer.claim_refused(answer.item)
@@ -144,36 +147,46 @@ class ObservedTable(DynamoTable):
 
 
 # -- lines ---------------------------------------------------------------------------------------------
-def log_as_json(app_id: str, level: str, observer: Observer, request_id: Callable[[], str]) -> logging.Handler:
+def log_as_json(app_id: str, level: str, observer: Observer) -> Callable[[], None]:
     """From now on the engine's lines and those of `ctx.logger` are JSON on standard output.
 
     Args:
         app_id: The lines' `service`.
         level: From which on.
         observer: Knows the ids of the runs under way.
-        request_id: Of the invocation under way.
 
     Returns:
-        The handler; a second call takes its place.
+        What puts things back as they were.
     """
     logger = logging.getLogger("stepbridge")
-    handler = _Lines(app_id, observer, request_id)
-    for other in [one for one in logger.handlers if isinstance(one, _Lines)]:
-        logger.removeHandler(other)
+    before = logger.level, logger.propagate
+    handler = _Lines(app_id, observer)
     logger.addHandler(handler)
     logger.setLevel(level)
     logger.propagate = False  # else the runtime's own handler says each line again
-    return handler
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+
+    return undo
 
 
-class _Lines(logging.StreamHandler[Any]):
+class _Lines(logging.Handler):
     """Prints records as JSON; makes its formatter with the first."""
 
-    def __init__(self, app_id: str, observer: Observer, request_id: Callable[[], str]) -> None:
-        super().__init__(sys.stdout)
+    def __init__(self, app_id: str, observer: Observer) -> None:
+        super().__init__()
         self._app_id = app_id
         self._observer = observer
-        self._request_id = request_id
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints the line."""
+        try:
+            _print(self.format(record))
+        except Exception:  # noqa: BLE001 - a line is not worth a run
+            self.handleError(record)
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, with all ids that are known."""
@@ -183,7 +196,7 @@ class _Lines(logging.StreamHandler[Any]):
             self.formatter = LambdaPowertoolsFormatter(service=self._app_id, utc=True, use_rfc3339=True)
         step = CURRENT.get()
         run_id = getattr(record, "run_id", None) or (step.run_id if step is not None else None)
-        ids: dict[str, object] = {"function_request_id": self._request_id() or None}
+        ids: dict[str, object] = {"function_request_id": self._observer.request_id}
         if run_id is not None:
             ids |= {**self._observer.ids_of(run_id), "run_id": run_id}
         if step is not None:
