@@ -20,6 +20,7 @@ from stepbridge import App, ConfigError, Context, ContextSync, event
 from stepbridge.aws import dispatcher
 from stepbridge.aws.entry import Dispatcher
 from stepbridge.aws.settings import variable
+from stepbridge.aws.wiring import SystemClock
 from stepbridge.core.items import HEAD_SK, head_of
 from stepbridge.core.limits import LEASE_MARGIN
 from stepbridge.core.messages import Start, work_of
@@ -325,8 +326,10 @@ def test_the_environment_makes_the_handler(
     for name, value in asdict(bench.stack.settings).items():
         monkeypatch.setenv(variable(name), value or "")
     handler = dispatcher(greeter())
+    (record,) = recorded("eventbridge")["Records"]
+    of_now = {**json.loads(record["body"]), "time": SystemClock().now().isoformat()}
     try:
-        assert handler(recorded("eventbridge"), LambdaLike()) == {"batchItemFailures": []}
+        assert handler({"Records": [{**record, "body": json.dumps(of_now)}]}, LambdaLike()) == {"batchItemFailures": []}
     finally:
         handler.close()
     assert [run.output for run in bench.runs()] == ["ADA"]

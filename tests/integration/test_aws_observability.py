@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Context, ContextSync, NonRetriableError, event
+from stepbridge import App, Context, ContextSync, event
 from stepbridge.aws.entry import Dispatcher
 from stepbridge.aws.observability import NAMESPACE, Observer, log_as_json
 from stepbridge.aws.wiring import ports
-from stepbridge.core.messages import Cancel, Start, message_text, work_of
-from stepbridge.local.moto import Invoked, MotoStack, MotoWorld
+from stepbridge.core.messages import Cancel, message_text
+from stepbridge.engine.store import Store
+from stepbridge.local.moto import MotoStack, MotoWorld
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.ports import Outgoing
 from tests.integration.test_aws_entry import LambdaLike
@@ -125,25 +125,21 @@ def test_endings_retries_and_lateness_are_counted_for_each_function(world: MotoW
 
 
 def test_a_message_that_meets_a_lease_is_counted(world: MotoWorld, clock: VirtualClock) -> None:
-    """By the function of the run that is held."""
+    """By the function of the run that another invocation holds."""
     bench = Bench(shop(), world, clock)
     bench.put("order/left")
-    seen: list[str] = []
     (message,) = bench.stack.queue.receive(1)
-    table = bench.stack.readable.table
-    bench.stack.handler(bench.stack.queue.event([message]), LambdaLike())
-    (head,) = bench.stack.table.items()[:1]
-    from stepbridge.engine.store import Store
-
-    store = Store(table)
-    store.claim(str(head["pk"])[2:], birth=None, holder="another", deadline=START + timedelta(minutes=9), now=START)
-    bench.stack.handler(bench.stack.queue.event([message]), LambdaLike())
-    assert seen == []
-    assert bench.totals()["\\xfcbrig"]["LeaseBounces"] == 0
+    batch = bench.stack.queue.event([message])
+    bench.stack.handler(batch, LambdaLike())
+    (head,) = [item for item in bench.stack.table.items() if "fn" in item]
+    store, until = Store(bench.stack.readable.table), START + timedelta(minutes=9)
+    store.claim(str(head["pk"])[2:], birth=None, holder="another", deadline=until, now=START)
+    bench.stack.handler(batch, LambdaLike())
+    assert bench.totals()["\\xfcbrig"] == Counter(RunsStarted=1, LeaseBounces=1)
 
 
 def test_an_invocation_without_news_says_nothing(world: MotoWorld, clock: VirtualClock) -> None:
-    """An event that concerns nobody, and one that failed to be read."""
+    """Not even an empty line."""
     bench = Bench(shop(), world, clock)
     bench.stack.handler({"Records": []}, LambdaLike())
     assert bench.said == []
@@ -170,7 +166,12 @@ def test_each_line_carries_all_ids(bench: Bench, capsys: pytest.CaptureFixture[s
     bench.deliver()
     bench.pass_time(timedelta(minutes=30))
     begun, step, paid, woken = lines(capsys)
-    assert [one["message"] for one in (begun, step, paid, woken)] == ["begun", "in the step", "paid with a card", "woken"]
+    assert [one["message"] for one in (begun, step, paid, woken)] == [
+        "begun",
+        "in the step",
+        "paid with a card",
+        "woken",
+    ]
     (head,) = [item for item in bench.stack.table.items() if "fn" in item]
     event_id = json.loads(str(head["ev"]))[1]
     for one in (begun, step, paid, woken):

@@ -92,3 +92,13 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
     """One deployment mends it."""
     with pytest.raises(ConfigError, match=r"STEPBRIDGE_TABLE is not set; .*STEPBRIDGE_BLOBS_BUCKET is"):
         Settings.from_environment({})
+
+
+def test_the_log_level_is_the_stacks_or_lambdas() -> None:
+    """In Python's words, whichever names it; INFO where neither does."""
+    told = {"AWS_LAMBDA_LOG_LEVEL": "WARN"}
+    assert Settings.from_environment(ENVIRONMENT).log_level == "INFO"
+    assert Settings.from_environment(ENVIRONMENT | told).log_level == "WARNING"
+    assert Settings.from_environment(ENVIRONMENT | told | {"STEPBRIDGE_LOG_LEVEL": "DEBUG"}).log_level == "DEBUG"
+    with pytest.raises(ConfigError, match="STEPBRIDGE_LOG_LEVEL is 'LOUD'"):
+        Settings.from_environment(ENVIRONMENT | {"STEPBRIDGE_LOG_LEVEL": "LOUD"})

@@ -57,6 +57,12 @@ ARMED_INLINE: Final = 4
 """Waits and children listed in the head itself; more of them go to pages beside it."""
 SEEN_INLINE: Final = 16
 """Outside results listed in the head itself; more of them go to a register of their own."""
+FAILURE_CHARACTERS: Final = 4_096
+"""Of an error's message that are kept: an item has 400 KB at most, and the head is read at every wake."""
+STACK_CHARACTERS: Final = 16_384
+"""Of a traceback that are kept: its beginning and its end."""
+SYSTEM_EVENT_BYTES: Final = 900_000
+"""Of a system event; what would be larger is told without its result or its trigger's data."""
 EVENT_NAME_MAX: Final = 128
 """Characters of EventBridge's `DetailType`. Source: PutEvents API, 2026-11."""
 EVENT_BYTES_MAX: Final = 1024 * 1024

@@ -136,7 +136,7 @@ def work_of(body: str) -> Work:
     """
     row = json.loads(body)
     if not isinstance(row, dict) or row.get("stepbridge") != FORMAT_VERSION:
-        message = f"not a message of this engine's format version {FORMAT_VERSION}: {body[:80]!r}"
+        message = f"not a message of this engine's format version {FORMAT_VERSION}"
         raise ValueError(message)
     match row["k"]:
         case "start":

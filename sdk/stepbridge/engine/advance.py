@@ -121,7 +121,9 @@ class Advance:
             held = session if isinstance(session, Session) else None
             return await self._workers.io(partial(self._settle, head, held, outcome))
         except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
-            _LOG.exception("run %s of function %s: the message comes back", head.run_id, head.function_id)
+            _LOG.exception(
+                "run %s of function %s: the message comes back", head.run_id, head.function_id, extra=_names(head)
+            )
             await self._workers.io(partial(self._release, head))
             return Bounce()
 
@@ -245,7 +247,13 @@ class Advance:
                 dues = [(at, False)] if limit is None else [(at, False), (limit, True)]
                 return self._suspend(self._arm_next(head, dues), session)
             case Parked(failure):
-                _LOG.error("run %s of function %s is parked: %s", head.run_id, head.function_id, failure.message)
+                _LOG.error(
+                    "run %s of function %s is parked: %s",
+                    head.run_id,
+                    head.function_id,
+                    failure.name,
+                    extra=_names(head),
+                )
                 return self._suspend(replace(head, status=Status.PARKED, failure=failure), session)
             case Suspended():
                 head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=0)
@@ -317,7 +325,7 @@ class Advance:
         try:
             self._store.release(head)
         except Exception:  # noqa: BLE001 - the lease then ends by itself, at the deadline
-            _LOG.exception("run %s: the lease could not be given back", head.run_id)
+            _LOG.exception("run %s: the lease could not be given back", head.run_id, extra=_names(head))
 
     # -- triggers ----------------------------------------------------------------------------------
     def _arm_next(self, head: Head, dues: list[tuple[datetime, bool]]) -> Head:
@@ -381,3 +389,7 @@ def _stuck(line: str) -> Failure:
         " Mend: wait in a step (sleep, wait_for_event), or put the call into one."
     )
     return Failure(name="HandOverLoopError", message=message)
+
+
+def _names(head: Head) -> dict[str, str]:
+    return {"run_id": head.run_id, "function_id": head.function_id}

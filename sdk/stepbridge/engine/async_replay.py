@@ -173,7 +173,7 @@ class AsyncReplay:
             if isinstance(step, RunStep) and is_async(step.fn):
                 if step.once:
                     await self._workers.io(partial(self._recording.start, call))
-                value, error = await _outcome(step.timeout, self._recording.body(call)())
+                value, error = await _outcome(step.timeout, self._recording.body(call)(), self._is_cutting_off)
                 result = await self._workers.io(partial(self._recording.ended, call, started_at, value, error))
             elif not isinstance(step, RunStep) and not self._workers.blocking:
                 result = self._recording.perform(call, started_at)
@@ -386,6 +386,10 @@ class AsyncReplay:
                 self._loop.call_later(HAND_OVER_GRACE.total_seconds(), self._cut_off, body)
         self.stir()
 
+    def _is_cutting_off(self) -> bool:
+        """Whether a cancelled step was cut off by us: at the hand-over, or because the run's fate is decided."""
+        return self.session.closed or self.session.handing_over or self.session.fatal is not None
+
     def _cut_off(self, body: asyncio.Task[Any]) -> None:
         """Not one that must not be repeated: it is let finish, as a thread is."""
         calls = [key for key, task in self._bodies.items() if task is body]
@@ -439,16 +443,19 @@ class AsyncReplay:
             tracked.task.cancel()
 
 
-async def _outcome(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:
+async def _outcome(
+    limit: timedelta | None, coroutine: Coroutine[Any, Any, Any], is_cut_off: Callable[[], bool]
+) -> tuple[Any, BaseException | None]:
     """What an async step function returned or raised; being cut off by us is neither, and passes."""
     try:
         return await _within(limit, coroutine), None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is recorded
         return None, error
     except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
+        if is_cut_off():
             raise
+        if (task := asyncio.current_task()) is not None:
+            task.uncancel()
         return None, error
 
 

@@ -55,7 +55,7 @@ class Engine:
                 return None
             return await self._workers.io(partial(self._bounce, message, answer))
         except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
-            _LOG.exception("message %s comes back", message.id)
+            _LOG.exception("message %s comes back", message.id, extra={"message_id": message.id})
             await self._workers.io(partial(self._postpone, message, self._pause(message)))
             return message
 
@@ -93,7 +93,7 @@ class Engine:
         return Acknowledge()
 
     def _bury(self, message: Message, reason: str) -> Answer:
-        _LOG.error("message %s goes to the dead-letter queue: %s", message.id, reason)
+        _LOG.error("message %s goes to the dead-letter queue: %s", message.id, reason, extra={"message_id": message.id})
         self._ports.queue.bury(message, reason)
         return Acknowledge()
 
@@ -119,4 +119,4 @@ class Engine:
         try:
             self._ports.queue.postpone(message, pause)
         except Exception:  # noqa: BLE001 - it then comes back when its visibility ends
-            _LOG.exception("message %s could not be postponed", message.id)
+            _LOG.exception("message %s could not be postponed", message.id, extra={"message_id": message.id})

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from stepbridge.core.limits import FAILURE_CHARACTERS, STACK_CHARACTERS
 from stepbridge.core.records import Failure
 from stepbridge.errors import NonRetriableError, StepError, StepInterruptedError
 
@@ -15,8 +16,21 @@ _OWN = str(Path(__file__).parent.parent)
 def failure_of(error: BaseException) -> Failure:
     """An error as it is recorded; a `StepError` keeps the original's name and message."""
     if isinstance(error, StepError):
-        return Failure(name=error.name, message=error.message, stack=error.stack or _stack(error))
-    return Failure(name=type(error).__name__, message=str(error), stack=_stack(error))
+        message = _cut(error.message, FAILURE_CHARACTERS)
+        return Failure(name=error.name, message=message, stack=error.stack or _stack(error))
+    return Failure(name=type(error).__name__, message=_cut(_message(error), FAILURE_CHARACTERS), stack=_stack(error))
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - of user code, and no reason to lose its run
+        return f"an error of {type(error).__qualname__}, which cannot be shown: its __str__ raises"
+
+
+def _cut(text: str, most: int) -> str:
+    """The beginning of a text that is too long to be kept beside a run, and how much is left out."""
+    return text if len(text) <= most else f"{text[:most]}... ({len(text) - most} characters more)"
 
 
 def step_error(failure: Failure, *, step_id: str, attempts: int) -> StepError:
@@ -49,4 +63,9 @@ def _stack(error: BaseException) -> str:
         own = [frame for frame in part.stack if not frame.filename.startswith(_OWN)]
         part.stack = traceback.StackSummary.from_list(own)
         part = part.__cause__ or part.__context__
-    return "".join(whole.format())
+    text = "".join(whole.format())
+    return (
+        text
+        if len(text) <= STACK_CHARACTERS
+        else f"{text[: STACK_CHARACTERS // 2]}\n...\n{text[-STACK_CHARACTERS // 2 :]}"
+    )

@@ -10,6 +10,7 @@ from stepbridge.core.codec import dump
 from stepbridge.core.ids import run_id as run_id_of
 from stepbridge.core.ids import schedule_name, system_event_id
 from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.limits import SYSTEM_EVENT_BYTES
 from stepbridge.core.messages import Cancel, Go, Start, Work, message_text
 from stepbridge.core.records import (
     ArmedChild,
@@ -141,7 +142,8 @@ class Finish:
         }[head.status]
         if head.status is Status.FAILED and self._wants_finished():
             names = (*names, FINISHED)
-        drafts = [Draft(name=name, data=dump(data)) for name in names]
+        text = _within(data, SYSTEM_EVENT_BYTES)
+        drafts = [Draft(name=name, data=text) for name in names]
         event_ids = [system_event_id(head.run_id, name) for name in names]
         now = self._ports.clock.now()
         self._ports.bus.put(entries_of(drafts, event_ids, to_ms(now), self._app.id))
@@ -199,3 +201,14 @@ class Finish:
 
     def _send(self, work: Work) -> None:
         self._ports.queue.send([Outgoing(body=message_text(work))])
+
+
+def _within(data: dict[str, Any], most: int) -> str:
+    """The text of a system event's data; where it is too large for the bus, without its largest parts."""
+    text = dump(data)
+    if "result" in data and len(text.encode()) > most:
+        data = {**data, "result": None, "cut": True}
+        text = dump(data)
+    if len(text.encode()) > most:
+        text = dump({**data, "event": {**data["event"], "data": {}}, "cut": True})
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -114,7 +115,7 @@ class Recording:
         try:
             value: Any = self.body(call)()
             error: BaseException | None = None
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever user code raises is recorded
+        except (Exception, SystemExit, CancelledError) as raised:  # noqa: BLE001 - whatever user code raises is recorded
             value, error = None, raised
         return self.ended(call, started_at, value, error)
 

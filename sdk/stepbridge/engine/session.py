@@ -85,7 +85,7 @@ class Session:
         self._reached_before = {*self.history.unfinished, *self.armed}
         """Steps that an earlier invocation has called, and that had no result yet."""
         names = {"function_id": function.id, "run_id": head.run_id}
-        self._logger = logging.LoggerAdapter(logging.getLogger("stepbridge.run"), names)
+        self._logger = _RunLogger(logging.getLogger("stepbridge.run"), names)
 
     # -- what a context shows ----------------------------------------------------------------------
     @property
@@ -114,7 +114,7 @@ class Session:
         inside = CURRENT.get()
         if inside is not None:
             names = {**(self._logger.extra or {}), "step_id": inside.step_id, "attempt": inside.attempt}
-            return logging.LoggerAdapter(self._logger.logger, names)
+            return _RunLogger(self._logger.logger, names)
         return _SILENT if self._left > 0 or self._reached_before else self._logger
 
     def now(self) -> datetime:
@@ -166,7 +166,8 @@ class Session:
 
     def warn(self, text: str) -> None:
         """Tells the developer."""
-        _LOG.warning("%s (function %s, run %s)", text, self.function.id, self.run_id)
+        names = {"function_id": self.function.id, "run_id": self.run_id}
+        _LOG.warning("%s (function %s, run %s)", text, self.function.id, self.run_id, extra=names)
 
     def fail(self, outcome: Outcome) -> None:
         """Decides the run's fate whatever the handler does from now on; the first decision stands."""
@@ -345,6 +346,13 @@ def map_results(row: Mapping[str, Any], step: MapStep) -> list[Any]:
             raise error
         results[index] = error
     return results
+
+
+class _RunLogger(logging.LoggerAdapter[logging.Logger]):
+    """Adds the run's ids to each record, beside the user's own `extra`."""
+
+    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
+        return msg, {**kwargs, "extra": {**(self.extra or {}), **(kwargs.get("extra") or {})}}
 
 
 class _Silent(logging.LoggerAdapter[logging.Logger]):
