@@ -391,3 +391,29 @@ class TestSizes:
         item = bench.stack.table.get(head_key(view.run_id))
         assert item is not None
         assert item_bytes(item) < 1024
+
+
+class TestTrace:
+    """One trace goes through all that an event sets off."""
+
+    def test_children_sent_events_and_system_events_bear_the_trace(self, benches: list[Bench]) -> None:
+        """W3C's traceparent, as the event brought it."""
+        app = App("a", publish_finished=True)
+        trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+        @app.function("child", trigger=invoke_only())
+        async def child(ctx: Context) -> None:
+            await ctx.step.send_event("s", {"name": "out"})
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.invoke("c", function=child)
+
+        bench = of(benches, app)
+        bench.put("go", f'{{"_stepbridge": {{"id": "x", "ts": 0, "tp": "{trace}"}}}}')
+        while bench.stack.queue.depth()[0]:
+            bench.step()
+        assert bench.run().status == "COMPLETED"
+        told = [entry for _, entry in bench.world.bus.log if entry.name != "go"]
+        assert {entry.name for entry in told} == {"out", "stepbridge/function.finished"}
+        assert all(f'"tp":"{trace}"' in entry.detail for entry in told)

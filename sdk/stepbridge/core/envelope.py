@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from stepbridge.core.instants import from_ms, to_ms
 
 META = "_stepbridge"
 """The reserved key of `Detail` that carries an event's id and time; removed before user code sees it."""
+
+
+TRACE: Final = "traceparent"
+"""Under this name runs and messages carry the W3C trace context."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +63,7 @@ def event_of(body: str) -> Incoming:
         },
         accepted_at=from_ms(_envelope_ts(envelope)),
         grain_ms=1 if type(ts) is int else 1000,
-        extra={"traceparent": meta["tp"]} if isinstance(meta.get("tp"), str) else {},
+        extra={TRACE: meta["tp"]} if isinstance(meta.get("tp"), str) else {},
     )
 
 

@@ -42,6 +42,7 @@ from stepbridge.engine.failures import failure_of
 from stepbridge.engine.mapping import INVOKED, Maps
 from stepbridge.engine.operations import RERUN
 from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.publish import trace_of
 from stepbridge.engine.recording import Recording
 from stepbridge.engine.rule import wants
 from stepbridge.engine.session import Session
@@ -312,6 +313,7 @@ class Arming:
             ),
             parent=self._parent(call),
             created_at=now,
+            extra=trace_of(session.head.extra),
         )
         self._ports.queue.send([Outgoing(body=message_text(start))])
         self._await_child(call, step, child_id, "")

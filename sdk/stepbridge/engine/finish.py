@@ -32,7 +32,7 @@ from stepbridge.engine.answers import Acknowledge
 from stepbridge.engine.mapping import Maps
 from stepbridge.engine.outcome import Stopped
 from stepbridge.engine.payloads import Payloads
-from stepbridge.engine.publish import entries_of
+from stepbridge.engine.publish import entries_of, trace_of
 from stepbridge.engine.recording import RUN_TIMEOUT
 from stepbridge.engine.store import Store
 from stepbridge.engine.workers import Workers
@@ -146,7 +146,7 @@ class Finish:
         drafts = [Draft(name=name, data=text) for name in names]
         event_ids = [system_event_id(head.run_id, name) for name in names]
         now = self._ports.clock.now()
-        self._ports.bus.put(entries_of(drafts, event_ids, to_ms(now), self._app.id))
+        self._ports.bus.put(entries_of(drafts, event_ids, to_ms(now), self._app.id, head.extra))
         function = self._app.functions.get(head.function_id)
         if head.status is Status.FAILED and function is not None and function.on_failure is not None:
             told = {name: data[name] for name in ("function_id", "run_id", "error", "event")}
@@ -158,7 +158,8 @@ class Finish:
                 data=self._payloads.keep(dump({**told, "events": [event]}), head.run_id),
             )
             run_id = run_id_of(self._app.id, function.on_failure.id, FAILED, failed.id)
-            self._send(Start(run_id=run_id, function_id=function.on_failure.id, event=failed, created_at=now))
+            handler, trace = function.on_failure.id, trace_of(head.extra)
+            self._send(Start(run_id=run_id, function_id=handler, event=failed, created_at=now, extra=trace))
 
     def _event_row(self, head: Head) -> dict[str, Any]:
         event = head.event

@@ -123,7 +123,9 @@ class Recording:
         run_id = self._session.run_id
         sent_ids = [draft.id or ids.sent_event_id(run_id, call.key, n) for n, draft in enumerate(step.events)]
         now_ms = to_ms(self._session.now())
-        self._ports.bus.put(entries_of(step.events, sent_ids, now_ms, self._session.function.app_id))
+        self._ports.bus.put(
+            entries_of(step.events, sent_ids, now_ms, self._session.function.app_id, self._session.head.extra)
+        )
         return sent_ids
 
     def ended(self, call: Call, started_at: datetime, value: Any, error: BaseException | None) -> Result | None:
