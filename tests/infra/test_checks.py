@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -56,9 +57,9 @@ def test_cdk_json_synthesises_the_shop(tmp_path: Path) -> None:
     settings = json.loads((ROOT / "cdk.json").read_text())
     command = settings["app"].replace(".venv/bin/python", sys.executable).split()
     environment = {
+        **os.environ,  # noqa: TID251 - the CLI hands its own on: where packages come from, which certificates count
         "CDK_CONTEXT_JSON": json.dumps(settings["context"]),
         "CDK_OUTDIR": str(tmp_path),
-        "HOME": str(Path.home()),
         "JSII_NODE": str(Path(sys.prefix, "bin", "node")),
         "PATH": f"{Path(sys.prefix, 'bin')}:/usr/bin:/bin",
     }
