@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
+from stepbridge.ports import Message
 from tests.faults.crash import CrashingSimulation, Knife
 
 TRACES: list[list[str]] = []
@@ -160,10 +161,24 @@ def app_of(program: Any, *, is_sync: bool = False) -> App:  # noqa: C901, PLR091
     return app
 
 
+class Tracing(CrashingSimulation):
+    """Forgets what a killed invocation was given.
+
+    Results from outside rank by the run's next record. An invocation that dies before one leaves no order
+    behind: of a timer and a child's end of the same instant the next may be given the other first.
+    """
+
+    async def _invoke(self, site: Any, messages: list[Message]) -> None:
+        before = len(TRACES)
+        await super()._invoke(site, messages)
+        if self.knife.dead:
+            del TRACES[before:]
+
+
 def drive(app: App, knife: Knife, seed: int | None) -> Any:
     """Sends the start and an event for each wait, time enough between them, and goes on until nothing is pending."""
     TRACES.clear()
-    with CrashingSimulation(app, knife=knife, seed=seed) as sim:
+    with Tracing(app, knife=knife, seed=seed) as sim:
         sim.send("go", {}, id="go")
         sim.advance("10m")
         for name in "abc":
@@ -174,11 +189,10 @@ def drive(app: App, knife: Knife, seed: int | None) -> Any:
 
 
 def assert_ordered(run: Any, leftovers: list[str]) -> None:
-    """Completed; what any invocation was given is how what the last one was given begins."""
+    """Completed; what any invocation was given is how what the last one was given, and returned, begins."""
     assert run.status == "COMPLETED", run
     for trace in TRACES:
-        assert TRACES[-1][: len(trace)] == trace
-    assert run.output == TRACES[-1]
+        assert run.output[: len(trace)] == trace
     assert leftovers == []
 
 
