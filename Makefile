@@ -17,7 +17,7 @@ unexport VIRTUAL_ENV
 .DEFAULT_GOAL := help
 .PHONY: dev test lint types unit soak moto format clean help
 
-dev: $(READY) ## Run the local server and its console (ARGS="--port 9000").
+dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
 
 test: lint types ## All that must pass: lint, types, tests with coverage, tests on other Pythons.
