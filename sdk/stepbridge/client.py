@@ -55,33 +55,30 @@ class Client:
 
     Args:
         url: The local server, `"http://127.0.0.1:8787"` say.
+        stack: The name of a deployed stack, or its ARN, whose outputs tell the rest; read once, here.
         settings: The resources of a stack by their names: `stepbridge.aws.settings.Settings`. Credentials
-            and region are boto3's own.
-        app_id: With `settings`: the app's id.
+            and region are boto3's own, for a stack too.
+        app_id: With `stack`: which app, where it holds several; with `settings`: the app's id.
         function_ids: With `settings`: the functions that `list_runs` lists where it is given none.
 
     Raises:
-        ConfigError: Neither or both of `url` and `settings` are given.
+        ConfigError: None or several of `url`, `stack` and `settings` are given; or there is no such stack or app.
     """
 
     def __init__(
         self,
         *,
         url: str | None = None,
+        stack: str | None = None,
         settings: Settings | None = None,
-        app_id: str = "client",
+        app_id: str | None = None,
         function_ids: Sequence[str] = (),
     ) -> None:
-        if (url is None) == (settings is None):
-            raise ConfigError("Client: give url= (the local server) or settings= (a stack), and not both.")
-        self._backend: _Backend
-        if url is not None:
-            self._backend = _Server(url)
-        else:
-            from stepbridge.aws.wiring import ports
-
-            assert settings is not None  # noqa: S101 - checked above
-            self._backend = _Stack(app_id, ports(settings), function_ids)
+        if [url, stack, settings].count(None) != 2:  # noqa: PLR2004 - all but one
+            raise ConfigError("Client: give one of url= (the local server), stack= (its name) and settings=.")
+        self._backend: _Backend = (
+            _Server(url) if url is not None else _deployment(stack, settings, app_id, function_ids)
+        )
 
     def send(self, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Puts events on the bus and returns their ids in order.
@@ -170,11 +167,12 @@ class AsyncClient:
         self,
         *,
         url: str | None = None,
+        stack: str | None = None,
         settings: Settings | None = None,
-        app_id: str = "client",
+        app_id: str | None = None,
         function_ids: Sequence[str] = (),
     ) -> None:
-        self._client = Client(url=url, settings=settings, app_id=app_id, function_ids=function_ids)
+        self._client = Client(url=url, stack=stack, settings=settings, app_id=app_id, function_ids=function_ids)
 
     async def send(self, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Puts events on the bus and returns their ids in order."""
@@ -206,6 +204,20 @@ class AsyncClient:
     async def rerun(self, run_id: str, from_step: str | None = None) -> str:
         """Starts a new run with the old one's event, and returns its id."""
         return await asyncio.to_thread(self._client.rerun, run_id, from_step)
+
+
+def _deployment(
+    stack: str | None, settings: Settings | None, app_id: str | None, function_ids: Sequence[str]
+) -> _Stack:
+    """By the stack's name, else by its resources' names."""
+    from stepbridge.aws.wiring import ports
+
+    if settings is None:
+        from stepbridge.aws.stacks import deployed
+
+        found = deployed(str(stack), app_id)
+        settings, app_id, function_ids = found.settings, found.app_id, found.function_ids
+    return _Stack(app_id or "client", ports(settings), function_ids)
 
 
 class _Stack:

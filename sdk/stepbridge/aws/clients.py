@@ -15,6 +15,7 @@ from stepbridge.aws.settings import Settings
 from stepbridge.core.limits import PORT_THREADS
 
 if TYPE_CHECKING:  # the stubs are not there at run time
+    from mypy_boto3_cloudformation.client import CloudFormationClient
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_events.client import EventBridgeClient
     from mypy_boto3_s3.client import S3Client
@@ -65,6 +66,11 @@ class Clients:
     def of(cls, settings: Settings) -> Clients:
         """The clients for these settings."""
         return cls(region=settings.region, endpoint_url=settings.endpoint_url)
+
+    def cloudformation(self) -> CloudFormationClient:
+        """The CloudFormation client."""
+        client: CloudFormationClient = self._client("cloudformation")
+        return client
 
     def dynamodb(self) -> DynamoDBClient:
         """The DynamoDB client."""

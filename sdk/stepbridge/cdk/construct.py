@@ -183,7 +183,7 @@ class StepbridgeApp(Construct):
         self.function = self.dispatcher.function
         metrics = Metrics(self._parts, queues, self.function)
         self.watch = Watch(self, "Watch", metrics=metrics, app_id=self.app.id, visibility=visibility, topic=alarm_topic)
-        put_out(self, self.app.id, self.settings)
+        put_out(self, self.app, self.settings)
         self._acknowledge()
 
     def grant_client(self, grantee: iam.IGrantable) -> None:

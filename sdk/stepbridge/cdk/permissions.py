@@ -16,6 +16,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from stepbridge.aws import schema
+from stepbridge.aws.stacks import PERMISSION as DESCRIBE
 from stepbridge.cdk.timers import SCHEDULER, Timers
 
 TABLE: Final = (
@@ -104,6 +105,7 @@ def client_statements(parts: Parts) -> list[iam.PolicyStatement]:
         _allow("Runs", ("dynamodb:Query",), index),
         _allow("Queue", (SEND,), parts.queue.queue_arn),
         _allow("Bus", (PUT_EVENTS,), parts.bus.event_bus_arn),
+        _allow("Stack", (DESCRIBE,), cdk.Stack.of(parts.timers).stack_id),
         *_blobs(parts, BLOBS[:1]),
         *_key(parts),
     ]
