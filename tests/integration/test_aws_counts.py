@@ -88,11 +88,16 @@ def test_the_queue_is_asked_for_exactly_this(deal: Deal, wire: Wire) -> None:
 
 @pytest.mark.parametrize("deal", DEALS, ids=str)
 def test_the_simulation_counts_as_the_wire_does(deal: Deal) -> None:
-    """`sim.requests` on moto and on memory are one and the same."""
+    """`sim.requests` on moto and on memory are one and the same: requests, invocations and units."""
     counted = []
     for backend in ("memory", "moto"):
         app = App("shop")
         deal.build(app)
         with Simulation(app, backend=backend) as sim:
-            counted.append(deal.play(sim, lambda sim=sim: Counter(sim.requests)))  # type: ignore[misc]
+            deal.drive(sim, "first")
+            before = sim.requests
+            deal.drive(sim, "second")
+            asked = sim.requests.since(before)
+        counted.append((asked, asked.write_units, asked.read_units))
     assert counted[0] == counted[1]
+    assert counted[1][1:] == (deal.price.write_units, deal.price.reads)

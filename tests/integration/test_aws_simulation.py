@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -130,6 +131,68 @@ def test_two_simulations_at_once_know_nothing_of_each_other() -> None:
         two.send("go")
         assert (one.runs(), one.events, one.requests) == ([], [], {})
         assert [run.output for run in two.runs()] == [[2]]
+
+
+def test_each_of_two_simulations_has_its_own_time() -> None:
+    """One goes on by days while the other stands, or goes back to it: of each the timers alone fire."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handle(ctx: Context) -> str:
+        await ctx.step.sleep("short", "1m")
+        await ctx.step.sleep("long", "2h")
+        return ctx.now.isoformat()
+
+    late = datetime(2030, 1, 1, tzinfo=UTC)
+    with Simulation(app, backend="moto", start=late) as one, Simulation(app, backend="moto") as two:
+        one.send("go")
+        two.send("go")
+        two.advance("10 days")
+        assert (one.run("f").status, two.run("f").status) == ("SLEEPING", "COMPLETED")
+        one.advance("2h1m")
+        assert (one.run("f").output, two.run("f").output) == ("2030-01-01T02:01:00+00:00", "2025-01-01T02:01:00+00:00")
+
+
+def test_simulations_may_end_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first to begin is the first to end; nothing of moto is left after the last, nor in the environment."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    sims = [Simulation(app_of(lambda: 1), backend="moto") for _ in range(3)]
+    for sim in sims:
+        sim.__enter__()
+    for sim in sims:
+        sim.__exit__(None, None, None)
+        for other in sims[sims.index(sim) + 1 :]:
+            other.send("go")
+            assert other.run("f").status == "COMPLETED"
+    assert not is_mocked()
+    assert "AWS_ACCESS_KEY_ID" not in os.environ  # noqa: TID251 - what a user's next client would read
+
+
+@pytest.mark.parametrize(
+    ("entry", "code"),
+    [
+        ({"Detail": "[1]"}, "MalformedDetail"),
+        ({"Detail": "null"}, "MalformedDetail"),
+        ({"Detail": "{"}, "MalformedDetail"),
+        ({"Detail": '{"n": NaN}'}, "MalformedDetail"),
+        ({"DetailType": "n" * 129}, "InvalidArgument"),
+        ({"Source": ""}, "InvalidArgument"),
+    ],
+    ids=str,
+)
+def test_the_bus_refuses_what_eventbridge_refuses(entry: dict[str, str], code: str) -> None:
+    """Alone, and with the words of the memory backend; the entries beside it are taken. Moto takes some of them."""
+    answers = []
+    for backend in ("memory", "moto"):
+        with Simulation(app_of(lambda: 1), backend=backend) as sim:
+            good = {"DetailType": "go", "Source": "test", "Detail": "{}"}
+            first, refused, last = sim._world.bus.put_raw([good, {**good, **entry}, good])
+            assert set(first) == set(last) == {"EventId"}
+            answers.append(refused)
+            sim.advance(0)
+            assert len(sim.runs("f")) == len(sim.events) == 2
+    assert answers[0] == answers[1]
+    assert answers[1]["ErrorCode"] == code
 
 
 def test_apps_share_the_bus() -> None:

@@ -20,8 +20,8 @@ from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants
 from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
+from stepbridge.memory.billing import item_bytes
 from stepbridge.memory.clock import VirtualClock
-from stepbridge.memory.table import item_bytes
 from stepbridge.memory.world import World
 from stepbridge.ports import Entry, Message, Outgoing
 from stepbridge.views import RunView

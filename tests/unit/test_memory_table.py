@@ -22,8 +22,9 @@ from stepbridge.core.conditions import (
     equals,
     holds,
 )
+from stepbridge.memory.billing import INDEX_PROJECTION, item_bytes
 from stepbridge.memory.requests import Requests
-from stepbridge.memory.table import INDEX_PROJECTION, ItemTooLargeError, MemoryTable, item_bytes
+from stepbridge.memory.table import ItemTooLargeError, MemoryTable
 
 KEY = Key("R#1", "#")
 KB = 1024

@@ -130,13 +130,17 @@ class DynamoTable:
 
     def _pages(self, request: dict[str, Any]) -> Iterator[Item]:
         request["TableName"] = self._name
-        while True:
-            with self._resource.calling("dynamodb:Query"):
-                answer = self._client().query(**request)
-            yield from map(item_of, answer["Items"])
-            if "LastEvaluatedKey" not in answer:
-                return
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        more = True
+        while more:
+            page, more = self._page(request)
+            yield from page
+
+    def _page(self, request: dict[str, Any]) -> tuple[list[Item], bool]:
+        """The next page, and whether there are more, which `request` then asks for."""
+        with self._resource.calling("dynamodb:Query"):
+            answer = self._client().query(**request)
+        request["ExclusiveStartKey"] = answer.get("LastEvaluatedKey")
+        return [item_of(item) for item in answer["Items"]], "LastEvaluatedKey" in answer
 
 
 def _key(key: Key) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import json
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
 from moto.dynamodb.models import dynamodb_backends
+from moto.dynamodb.models.dynamo_type import DynamoType
 
 from stepbridge.app import App
 from stepbridge.aws.attributes import item_of
@@ -23,10 +24,11 @@ from stepbridge.aws.clients import Clients
 from stepbridge.aws.entry import Dispatcher
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.wiring import ports as ports_of
-from stepbridge.core.conditions import Item
+from stepbridge.core.conditions import Item, Key
 from stepbridge.core.instants import from_ms
 from stepbridge.core.limits import INVOCATION
 from stepbridge.engine.calls import Stubs, no_stubs
+from stepbridge.local.moto_bill import BilledTable
 from stepbridge.local.moto_process import (
     ACCOUNT,
     LOCK,
@@ -63,11 +65,21 @@ class MotoTable:
     def __init__(self, name: str) -> None:
         self._name = name
 
+    def item(self, key: Key) -> Item | None:
+        """The item, None where there is none."""
+        with LOCK:
+            partition = self._partitions().get(DynamoType({"S": key.pk}), {})
+            item = partition.get(DynamoType({"S": key.sk}))
+            return None if item is None else _plain(item)
+
     def items(self) -> list[Item]:
         """All items, in the order in which their partitions were made; a scan has them in that of their keys."""
         with LOCK:
-            partitions = dynamodb_backends[ACCOUNT][REGION].tables[self._name].items.values()
-            return [_plain(item) for partition in partitions for item in partition.values()]
+            return [_plain(item) for partition in self._partitions().values() for item in partition.values()]
+
+    def _partitions(self) -> dict[DynamoType, dict[DynamoType, Any]]:
+        partitions: Any = dynamodb_backends[ACCOUNT][REGION].tables[self._name].items
+        return partitions  # type: ignore[no-any-return]
 
 
 def _plain(item: Any) -> Item:
@@ -119,12 +131,14 @@ class MotoStack:
         self.settings = settings
         self.requests = Requests()
         """What the app asked for, as it left for AWS; and what AWS would have done for it."""
-        self.counted = take_clients(self.requests)
-        self.ports: Ports = ports_of(settings, self.counted.clients, world.clock)
+        self.counted = take_clients(self.requests, world.time)
+        self.table = MotoTable(settings.table)
+        ports = ports_of(settings, self.counted.clients, world.clock)
+        table = BilledTable(self.counted.clients.dynamodb, settings.table, self.requests, self.table.item)
+        self.ports: Ports = replace(ports, table=table)
         driver = world.clients
         self.readable: Ports = ports_of(settings, driver, world.clock)
         """The same, uncounted."""
-        self.table = MotoTable(settings.table)
         self.queue = MotoQueue(driver, settings, self.requests, world.now, world.dice)
         self.timers = MotoTimers(driver, settings, self.requests, world.clock, world.dice)
         self.handler = Dispatcher(app, self.ports, stubs=stubs)
@@ -158,7 +172,8 @@ class MotoWorld:
         self.requests = Requests()
         """What was asked for by others than the apps."""
         self.stacks: dict[str, MotoStack] = {}
-        self._is_virtual = is_virtual
+        self.time = self.now if is_virtual else None
+        """moto's; None: the host's."""
         self._bus: MotoBus | None = None
         self._counted: Counted | None = None
         self._undo = ExitStack()
@@ -167,8 +182,8 @@ class MotoWorld:
         """Starts moto, and makes the bus."""
         with ExitStack() as undo:
             is_joined = is_mocked()
-            undo.enter_context(mocked(self.now if self._is_virtual else None))
-            self._counted = take_clients(self.requests)
+            undo.enter_context(mocked(self.time))
+            self._counted = take_clients(self.requests, self.time)
             undo.callback(give_back, self._counted)
             if is_joined:  # else everything goes with moto
                 undo.callback(self._remove)

@@ -1,22 +1,31 @@
-"""moto in this process: one lock around it, its time ours if wanted, and clients that reach nothing else."""
+"""moto in this process: one lock around it, for each request its caller's time, and clients that reach nothing else.
+
+Several worlds share one moto, each with a clock of its own. They may end in any order, so moto and the patches
+begin with the first world and end with the last one.
+"""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
-from threading import Lock, RLock
+from threading import RLock
 from typing import Any, Final
 from unittest.mock import patch
 
 import botocore.session
+import moto.core.utils
+from botocore.awsrequest import AWSPreparedRequest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
+from moto.events.models import EventsBackend
 
 from stepbridge.aws.clients import Clients
+from stepbridge.memory.bus import refusal
 from stepbridge.memory.requests import Requests
 from stepbridge.ports import Clock
 
@@ -27,12 +36,15 @@ LOCK: Final = RLock()
 NUDGE: Final = timedelta(microseconds=100)
 """moto shows a message only after the instant at which its visibility ends."""
 
+Rows = list[dict[str, Any]]
+"""Entries of a call, or of its answer."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SERVICES: Final = ("dynamodb", "sqs", "events", "scheduler", "s3")
 _NUMBERS: Final = itertools.count(1)
 _POOL: Final[list[Counted]] = []
-_POOL_LOCK: Final = Lock()
+_CREDENTIAL: Final = re.compile("Credential=([^/]+)/")
 
 
 class Now:
@@ -61,26 +73,102 @@ class Now:
                 self._ahead = timedelta(0)
 
 
+class _Shared:
+    """moto as the open worlds share it; looked at and changed under the lock."""
+
+    def __init__(self) -> None:
+        self.open: list[Now | None] = []
+        """The worlds' times, the latest world last; None: the host's."""
+        self.of: dict[str, Now | None] = {}
+        """By access key."""
+        self._now: Now | None = None
+        """Of the request under way."""
+        self._asked = 0
+        """Requests under way: one may make others."""
+        self._undo = ExitStack()
+
+    def enter(self, now: Now | None) -> None:
+        """A world begins."""
+        with LOCK:
+            if not self.open:
+                self._start()
+            self.open.append(now)
+
+    def leave(self, now: Now | None) -> None:
+        """A world has ended."""
+        with LOCK:
+            self.open.remove(now)
+            if not self.open:
+                self._undo.close()
+
+    def utcnow(self) -> datetime:
+        """The time for moto: the caller's, where it is not one of ours that of the latest world."""
+        now = self._current()
+        return _UTCNOW() if now is None else now()
+
+    def millis(self) -> float:
+        """The same in milliseconds."""
+        now = self._current()
+        return _MILLIS() if now is None else now.millis()
+
+    def _current(self) -> Now | None:
+        return self._now if self._asked else self.open[-1]
+
+    def _start(self) -> None:
+        answer = BotocoreStubber.__call__
+
+        def in_turn(stubber: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **more: Any) -> Any:
+            with LOCK:
+                before = self._now
+                self._now, self._asked = self.of.get(_access_key(request), self.open[-1]), self._asked + 1
+                try:
+                    return answer(stubber, event_name, request, **more)
+                finally:
+                    self._now, self._asked = before, self._asked - 1
+
+        with ExitStack() as undo:
+            undo.enter_context(mock_aws())
+            undo.enter_context(patch.object(BotocoreStubber, "__call__", in_turn))
+            undo.enter_context(patch("moto.core.utils.utcnow", self.utcnow))
+            undo.enter_context(patch("moto.sqs.models.unix_time_millis", self.millis))
+            undo.enter_context(patch.object(EventsBackend, "put_events", refusing(EventsBackend.put_events)))
+            self._undo = undo.pop_all()
+
+
+_UTCNOW: Final = moto.core.utils.utcnow
+_MILLIS: Final = moto.core.utils.unix_time_millis
+_SHARED: Final = _Shared()
+
+
+def refusing(put: Callable[[EventsBackend, Rows], Rows]) -> Callable[[EventsBackend, Rows], Rows]:
+    """`PutEvents` that also refuses what EventBridge does and moto lets through, entry by entry."""
+
+    def put_events(backend: EventsBackend, events: Rows) -> Rows:
+        refused = dict(enumerate(map(refusal, events)))
+        fit = [event for index, event in enumerate(events) if refused[index] is None]
+        taken = iter(put(backend, fit) if fit or not events else [])
+        return [refused[index] or next(taken) for index in range(len(events))]
+
+    return put_events
+
+
+def _access_key(request: AWSPreparedRequest) -> str:
+    found = _CREDENTIAL.search(str(request.headers.get("Authorization", "")))
+    return "" if found is None else found[1]
+
+
 @contextmanager
 def mocked(now: Now | None) -> Iterator[None]:
     """All AWS clients of this process are answered by moto, under our lock.
 
-    Inside somebody else's `mock_aws` it joins in, and leaves the data alone. `now` is moto's time and
-    nobody else's; None: it stays real.
+    Inside somebody else's `mock_aws` it joins in, and leaves the data alone. `now` is moto's time for the
+    requests of this world and nobody else's; None: it stays real.
     """
-    request = BotocoreStubber.__call__
-
-    def in_turn(stubber: BotocoreStubber, *args: Any, **options: Any) -> Any:
-        with LOCK:
-            return request(stubber, *args, **options)
-
-    with ExitStack() as undo:
-        undo.enter_context(mock_aws())
-        undo.enter_context(patch.object(BotocoreStubber, "__call__", in_turn))
-        if now is not None:
-            undo.enter_context(patch("moto.core.utils.utcnow", now))
-            undo.enter_context(patch("moto.sqs.models.unix_time_millis", now.millis))
+    _SHARED.enter(now)
+    try:
         yield
+    finally:
+        _SHARED.leave(now)
 
 
 def is_mocked() -> bool:
@@ -112,17 +200,19 @@ class Counted:
         self.requests.count(event["event_name"].rpartition(".")[2])
 
 
-def take_clients(requests: Requests) -> Counted:
-    """Clients that count into `requests`; made once for a process, since that takes longer than a test."""
-    with _POOL_LOCK:
+def take_clients(requests: Requests, now: Now | None) -> Counted:
+    """Clients that count into `requests`, and whose time is `now`; they outlast worlds, being slow to make."""
+    with LOCK:
         counted = _POOL.pop() if _POOL else Counted()
+        _SHARED.of[counted.access_key] = now
     counted.requests = requests
     return counted
 
 
 def give_back(counted: Counted) -> None:
     """The clients are free for another world."""
-    with _POOL_LOCK:
+    with LOCK:
+        del _SHARED.of[counted.access_key]
         _POOL.append(counted)
 
 

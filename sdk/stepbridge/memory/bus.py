@@ -85,14 +85,7 @@ class MemoryBus:
         Raises:
             ValueError: the whole call is refused: not 1 to 10 entries, or above 1 MB.
         """
-        read = [
-            Entry(
-                name=str(raw.get("DetailType") or ""),
-                source=str(raw.get("Source") or ""),
-                detail=str(raw.get("Detail") or ""),
-            )
-            for raw in entries
-        ]
+        read = [_entry_of(raw) for raw in entries]
         if not 1 <= len(read) <= EVENTS_PER_CALL:
             raise ValueError(f"a call has 1 to {EVENTS_PER_CALL} entries, not {len(read)}")
         if sum(map(_entry_bytes, read)) > EVENT_BYTES_MAX:
@@ -101,12 +94,9 @@ class MemoryBus:
         return [self._answer(entry, raw) for entry, raw in zip(read, entries, strict=True)]
 
     def _answer(self, entry: Entry, raw: Mapping[str, Any]) -> dict[str, str]:
-        try:
-            _check(entry)
-            time = _instant(raw.get("Time"))
-        except RefusedError as refused:
-            return {"ErrorCode": refused.code, "ErrorMessage": str(refused)}
-        return {"EventId": self._deliver(entry, time, raw.get("Resources") or ())}
+        if (refused := refusal(raw)) is not None:
+            return refused
+        return {"EventId": self._deliver(entry, _instant(raw.get("Time")), raw.get("Resources") or ())}
 
     def _deliver(self, entry: Entry, time: datetime | None = None, resources: Sequence[str] = ()) -> str:
         """Logs the event and hands it to the rules; its id."""
@@ -135,6 +125,24 @@ class _CountedBus:
 
     def put(self, entries: Sequence[Entry]) -> None:
         self.requests.count("PutEvents", self.bus.put_all(entries))
+
+
+def refusal(raw: Mapping[str, Any]) -> dict[str, str] | None:
+    """What `PutEvents` answers for an entry that it does not take; None: it takes it."""
+    try:
+        _check(_entry_of(raw))
+        _instant(raw.get("Time"))
+    except RefusedError as refused:
+        return {"ErrorCode": refused.code, "ErrorMessage": str(refused)}
+    return None
+
+
+def _entry_of(raw: Mapping[str, Any]) -> Entry:
+    return Entry(
+        name=str(raw.get("DetailType") or ""),
+        source=str(raw.get("Source") or ""),
+        detail=str(raw.get("Detail") or ""),
+    )
 
 
 def _envelope(entry: Entry, event_id: str, time: datetime, resources: Sequence[str]) -> str:

@@ -1,12 +1,4 @@
-"""The table in memory, billed as DynamoDB bills.
-
-Sizes and units, by "DynamoDB read and write operations" of the developer guide (2026): an item's
-size is the UTF-8 length of its names and values; a number takes a byte for two digits and one more.
-Writes round up to 1 KB; reads to 4 KB, the sum of a page. A put or update is billed on the larger
-of the item before and after, refused or not; a delete on what it deleted. Writes to the index come
-on top ("Global secondary indexes", 2026): one where an entry appears, changes or goes, two where
-its key changes, none where nothing projected changes.
-"""
+"""The table in memory, billed as DynamoDB bills."""
 
 from __future__ import annotations
 
@@ -27,10 +19,9 @@ from stepbridge.core.conditions import (
     changed,
     holds,
 )
+from stepbridge.memory.billing import index_units, indexed, item_bytes, read_units, write_units
 from stepbridge.memory.requests import Requests
 
-INDEX_PROJECTION: Final = ("pk", "sk", "gp", "gs", "fn", "ls", "t0", "en")
-"""What the list index keeps of an item that has `gp` and `gs`."""
 ITEM_BYTES_MAX: Final = 400 * 1024
 PAGE_BYTES: Final = 1024 * 1024
 """A page of a query ends before the item that would take it above this."""
@@ -75,7 +66,7 @@ class MemoryTable:
         """The item, or None."""
         with self._lock:
             row = self._row(key.pk, key.sk)
-            self._requests.count("GetItem", read_units=_units(row[1] if row else 0, 4096))
+            self._requests.count("GetItem", read_units=read_units(row[1] if row else 0))
             return dict(row[0]) if row else None
 
     def put(self, item: Item, when: Condition = ALWAYS) -> Item | None:
@@ -150,8 +141,8 @@ class MemoryTable:
             chosen = order[start:stop]
             if newest_first:
                 step = -1
-            items = [_projected(self._partitions[pk].rows[sk][0]) for _, pk, sk in chosen[::step][:limit]]
-        self._requests.count("Query", read_units=_units(sum(map(item_bytes, items)), 4096) / 2)
+            items = [indexed(self._partitions[pk].rows[sk][0]) or {} for _, pk, sk in chosen[::step][:limit]]
+        self._requests.count("Query", read_units=read_units(sum(map(item_bytes, items))) / 2)
         return items
 
     def items(self) -> list[Item]:
@@ -186,11 +177,11 @@ class MemoryTable:
                         break
                     total += size
                     page.append(dict(item))
-        self._requests.count("Query", read_units=_units(total, 4096))
+        self._requests.count("Query", read_units=read_units(total))
         return page, more
 
-    def _bill(self, operation: str, size: int, index_units: int = 0) -> None:
-        self._requests.count(operation, write_units=_units(size, 1024) + index_units)
+    def _bill(self, operation: str, size: int, on_index: int = 0) -> None:
+        self._requests.count(operation, write_units=write_units(size) + on_index)
 
     def _write(self, operation: str, pk: str, sk: str, before: _Row | None, after: _Row | None) -> None:
         size = max(before[1] if before else 0, after[1] if after else 0)
@@ -214,43 +205,15 @@ class MemoryTable:
 
     def _reindex(self, pk: str, sk: str, before: _Row | None, after: _Row | None) -> int:
         """Keeps the index; the write units that it costs."""
-        old = _projected(before[0]) if before is not None and "gp" in before[0] and "gs" in before[0] else None
-        new = _projected(after[0]) if after is not None and "gp" in after[0] and "gs" in after[0] else None
-        if old == new:
-            return 0
-        if old is not None and new is not None and (old["gp"], old["gs"]) == (new["gp"], new["gs"]):
-            return max(_units(item_bytes(old), 1024), _units(item_bytes(new), 1024))
-        units = 0
-        if old is not None:
+        old = None if before is None else indexed(before[0])
+        new = None if after is None else indexed(after[0])
+        old_gs, new_gs = old and (old["gp"], old["gs"]), new and (new["gp"], new["gs"])
+        if old is not None and old_gs != new_gs:
             order = self._index[str(old["gp"])]
             del order[bisect_left(order, (str(old["gs"]), pk, sk))]
-            units += _units(item_bytes(old), 1024)
-        if new is not None:
+        if new is not None and old_gs != new_gs:
             insort(self._index.setdefault(str(new["gp"]), []), (str(new["gs"]), pk, sk))
-            units += _units(item_bytes(new), 1024)
-        return units
-
-
-def item_bytes(item: Item) -> int:
-    """The size that DynamoDB bills."""
-    names = "".join(item)
-    total = len(names) if names.isascii() else len(names.encode())
-    for value in item.values():
-        if isinstance(value, str):
-            total += len(value) if value.isascii() else len(value.encode())
-        elif isinstance(value, int):
-            total += (len(str(value).rstrip("0")) + 3) // 2
-        else:
-            total += len(value)
-    return total
-
-
-def _units(size: int, grain: int) -> int:
-    return -(-size // grain) or 1
-
-
-def _projected(item: Item) -> Item:
-    return {name: item[name] for name in INDEX_PROJECTION if name in item}
+        return index_units(old, new)
 
 
 def _checked(item: Item) -> tuple[str, str, int]:
