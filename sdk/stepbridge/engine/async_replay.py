@@ -127,6 +127,9 @@ class AsyncReplay:
     # -- work --------------------------------------------------------------------------------------
     def _begin(self, call: Call) -> None:
         session = self.session
+        if session.probing:
+            self._reach(call, self._arming.note)
+            return
         if self._loop.time() >= self._deadline:  # the timer that says so may be a turn late
             session.handing_over = True
         waiting = session.resume_waiting(call)
@@ -296,6 +299,8 @@ class AsyncReplay:
         """Whether something that is waited for has come due meanwhile; it goes on in this invocation."""
         session = self.session
         now = session.now()
+        if session.probing:
+            return False
         due = [call for call in session.pending.values() if call.due_at is not None and call.due_at <= now]
         for call in sorted(due, key=lambda call: (call.due_at or now, call.key)):
             del session.pending[call.key]

@@ -52,6 +52,8 @@ class Session:
         self.trigger = trigger
         """The trigger as the handler sees it."""
         self.closed = False
+        self.probing = False
+        """Nothing is done any more: the replay only finds out what the run may have armed."""
         self.handing_over = False
         self.has_recorded = False
         self.fatal: Outcome | None = None
@@ -115,7 +117,7 @@ class Session:
         if inside is not None:
             names = {**(self._logger.extra or {}), "step_id": inside.step_id, "attempt": inside.attempt}
             return _RunLogger(self._logger.logger, names)
-        return _SILENT if self._left > 0 or self._reached_before else self._logger
+        return _SILENT if self._left > 0 or self._reached_before or self.probing else self._logger
 
     def now(self) -> datetime:
         """The backend's clock."""

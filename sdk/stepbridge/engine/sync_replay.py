@@ -91,6 +91,9 @@ class SyncReplay:
     def _carry_out(self, call: Call) -> Result:
         """Runs or arms the step without the baton, and takes it again when the result's turn has come."""
         session = self.session
+        if session.probing:
+            self._arming.note(call)
+            self._suspend(call)
         waiting = session.resume_waiting(call)
         is_map = isinstance(call.step, MapStep)
         if waiting and not is_map and call.started_in is None and (call.due_at is None or call.due_at > session.now()):
