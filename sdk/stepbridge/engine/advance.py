@@ -218,7 +218,7 @@ class Advance:
         }
         try:
             trigger = event_for(row, _model(function, head.event.name))
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a validator of the user's raises
             return Failed(failure_of(error))
         return Session(
             function=function,

@@ -22,7 +22,7 @@ from stepbridge.core.limits import HAND_OVER_GRACE
 from stepbridge.core.steps import BodyStep, MapStep, RunStep, Step
 from stepbridge.engine.arming import Arming
 from stepbridge.engine.calls import Call, Result
-from stepbridge.engine.failures import decisive
+from stepbridge.engine.failures import LEAVING, decisive
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
 from stepbridge.engine.recording import Recording
@@ -359,7 +359,7 @@ class AsyncReplay:
             error = task.exception()
         if error is not None:
             error = decisive(error)
-        if isinstance(error, BaseException) and not isinstance(error, Exception | asyncio.CancelledError):
+        if isinstance(error, LEAVING):
             self._end(Aborted(error))
             return
         value = None if error is not None else task.result()
@@ -454,13 +454,15 @@ async def _outcome(
     """What an async step function returned or raised; being cut off by us is neither, and passes."""
     try:
         return await _within(limit, coroutine), None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is recorded
-        return None, error
+    except LEAVING:
+        raise
     except asyncio.CancelledError as error:
         if is_cut_off():
             raise
         if (task := asyncio.current_task()) is not None:
             task.uncancel()
+        return None, error
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises is recorded
         return None, error
 
 

@@ -119,7 +119,8 @@ class Ingest:
         try:
             work = await self._workers.io(partial(self._across.work_of, incoming.row, incoming.extra))
         except (KeyError, TypeError, ValueError) as error:
-            _LOG.warning("event %s %s is malformed: %r", incoming.row["name"], incoming.row["id"], error)
+            row = incoming.row
+            _LOG.warning("event %s %s is malformed: %s", row["name"], row["id"], type(error).__name__)
             return Acknowledge()
         match work:
             case Start() | Go():
@@ -201,8 +202,9 @@ class Ingest:
     def _matches(self, wait: Wait, row: dict[str, Any]) -> bool:
         try:
             return is_wanted(row, expression=wait.expression, trigger=wait.event)
-        except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
-            _LOG.exception("the expression of wait %r of run %s failed", wait.step_id, wait.run_id)
+        except Exception as error:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
+            # not its text, which may hold values
+            _LOG.error("the expression of wait %r of run %s failed: %r", wait.step_id, wait.run_id, type(error))
             return False
 
     def _resolve(self, wait: Wait, row: dict[str, Any], text: str) -> None:
@@ -254,8 +256,8 @@ class Ingest:
             try:
                 if isinstance(trigger, EventTrigger) and trigger.takes(incoming.row):
                     return True
-            except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
-                _LOG.exception("the trigger %r of function %s failed", trigger, function.id)
+            except Exception as error:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
+                _LOG.error("the trigger %r of function %s failed: %r", trigger, function.id, type(error))
         return False
 
     def _start_later(self, start: Start, function: Function[Any], row: dict[str, Any]) -> None:

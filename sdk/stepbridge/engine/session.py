@@ -206,9 +206,11 @@ class Session:
             if isinstance(call.step, WaitStep):  # what came does not fit, as with a trigger
                 self.fail(Failed(failure_of(error)))
                 raise
-            message = f"the recorded value of step {call.step.step_id!r} does not fit its type now: {error}"
+            message = (
+                f"the recorded value of step {call.step.step_id!r} does not fit its type now: {codec.misfit(error)}"
+            )
             self.fail(Parked(failure_of(NondeterminismError(message))))
-            raise NondeterminismError(message) from error
+            raise NondeterminismError(message) from None  # the cause shows the value
 
     def _decoded(self, step: Step, text: str) -> Any:
         match step:
