@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Context, ContextSync, event
+from stepbridge import Cancel as Cancelled
 from stepbridge.aws.entry import Dispatcher
 from stepbridge.aws.observability import NAMESPACE, Observer, log_as_json
 from stepbridge.aws.wiring import ports
@@ -136,6 +137,26 @@ def test_a_message_that_meets_a_lease_is_counted(world: MotoWorld, clock: Virtua
     store.claim(str(head["pk"])[2:], birth=None, holder="another", deadline=until, now=START)
     bench.stack.handler(batch, LambdaLike())
     assert bench.totals()["\\xfcbrig"] == Counter(RunsStarted=1, LeaseBounces=1)
+
+
+def test_a_wait_without_an_equality_is_counted_when_it_is_armed(world: MotoWorld, clock: VirtualClock) -> None:
+    """Once each, a canceller too; not the ones that the index finds by a value, nor one that is armed again."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), cancel=[Cancelled("stop", if_exp="async.data.level > 3")])
+    def handler(ctx: ContextSync) -> None:
+        ctx.step.wait_for_event("scan", event="paid", if_exp="async.data.total > 100", timeout="1h")
+        ctx.step.wait_for_event("keyed", event="paid", match="data.k", timeout="1h")
+        ctx.step.wait_for_event("both", event="paid", if_exp="async.data.k == event.data.k", timeout="1h")
+
+    bench = Bench(app, world, clock)
+    bench.put("go", k=1)
+    bench.deliver()
+    bench.pass_time(timedelta(minutes=30))
+    assert bench.totals()["f"]["ScanWaits"] == 2
+    bench.pass_time(timedelta(minutes=31))
+    bench.pass_time(timedelta(minutes=61))
+    assert bench.totals()["f"]["ScanWaits"] == 2
 
 
 def test_an_invocation_without_news_says_nothing(world: MotoWorld, clock: VirtualClock) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Cancel, Context, ContextSync, StepError, Timeouts, event, invoke_only
+from stepbridge import App, Cancel, Context, ContextSync, EventMatch, StepError, Timeouts, event, invoke_only
 from stepbridge.core.ids import child_run_id, step_key
 from stepbridge.core.messages import Cancel as CancelMessage
 from stepbridge.engine.workers import Workers
@@ -141,7 +141,6 @@ class TestByEvent:
         assert (bench.run().status, bench.run().output) == ("COMPLETED", "done")
         assert bench.leftovers() == []
 
-    @pytest.mark.xfail(reason="a run armed its cancellers when it began; until then no event finds it")
     def test_a_run_that_is_queued_for_later_can_be_cancelled(self, bench_of: Callable[[App], Bench]) -> None:
         """Its trigger's time lies in the future; the cancelling event comes before that."""
         bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k")]))
@@ -151,6 +150,59 @@ class TestByEvent:
         bench.put("stop", {"k": 1}, ts=START + timedelta(hours=2))
         bench.settle()
         assert bench.run().status == "CANCELLED"
+
+    @pytest.mark.parametrize("hours", [0.1, 1])
+    def test_a_queued_run_that_is_cancelled_leaves_nothing(
+        self, hours: float, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """Neither timer nor waits, of a delayed message or a schedule; by an event of its own time, too."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k"), Cancel("halt")]))
+        bench.put("go", {"k": 1}, ts=START + timedelta(hours=hours))
+        bench.settle()
+        assert len(bench.waits()) == 2
+        bench.later(60)
+        bench.put("stop", {"k": 1})
+        bench.settle()
+        assert (bench.run().status, bench.waits(), bench.stack.timers.names()) == ("CANCELLED", [], [])
+        bench.drain()
+        assert (bench.run().status, bench.leftovers()) == ("CANCELLED", [])
+
+    def test_a_queued_run_arms_its_cancellers_once(self, bench_of: Callable[[App], Bench]) -> None:
+        """They stand when it begins; however often its trigger is delivered."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k", timeout="30m")]))
+        for _ in range(2):
+            bench.put("go", {"k": 1}, id="one", ts=START + timedelta(hours=1))
+            bench.settle()
+        before = bench.waits()
+        bench.later(3600)
+        bench.settle()
+        assert bench.run().status == "SLEEPING"
+        assert bench.waits()[:1] == before
+        bench.later(29 * 60)  # from the start, not from the trigger
+        bench.put("stop", {"k": 1})
+        bench.settle()
+        assert bench.run().status == "CANCELLED"
+        assert bench.leftovers() == []
+
+    def test_a_run_cancelled_while_it_is_being_queued_leaves_nothing(self, bench_of: Callable[[App], Bench]) -> None:
+        """The event comes between its waits and its head; who cancels knows of nothing else."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k"), Cancel("halt")]))
+        bench.on("before", "table.put", "R#", lambda: bench.meanwhile("stop", {"k": 1}))
+        bench.put("go", {"k": 1}, ts=START + timedelta(hours=1))
+        bench.settle()
+        assert bench.stack.timers.names() == []
+        bench.drain()
+        assert (bench.waits(), bench.leftovers(), bench.runs()) == ([], [], [])
+
+    def test_a_trigger_that_lacks_the_cancellers_path_fails_the_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """At once and clearly; queued for later, when it begins."""
+        for ts in (None, START + timedelta(hours=1)):
+            bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.other")]))
+            bench.put("go", {"k": 1}, ts=ts)
+            bench.drain()
+            run = bench.run()
+            assert (run.status, run.error and run.error["name"]) == ("FAILED", "MatchError")
+            assert bench.leftovers() == []
 
     def test_cancellers_are_no_steps(self, bench_of: Callable[[App], Bench]) -> None:
         """A run's view does not show them."""
@@ -342,27 +394,74 @@ class TestChildren:
         bench.drain()
         assert bench.leftovers() == []
 
-    @pytest.mark.xfail(reason="the child of an invocation that died is on no list, and runs to its end")
-    def test_a_child_is_cancelled_though_the_invocation_that_began_it_died(
-        self, bench_of: Callable[[App], Bench]
+    @pytest.mark.parametrize("ends", ["cancel", "timeout"])
+    @pytest.mark.parametrize("kind", ["invoke", "map", "lanes"])
+    @pytest.mark.parametrize("colour", ["async", "sync"])
+    def test_children_end_though_the_invocation_that_began_them_died(
+        self, colour: str, kind: str, ends: str, bench_of: Callable[[App], Bench]
     ) -> None:
-        """The cancellation comes after the crash and before the parent's message is back."""
+        """The end comes after the crash and before the parent's message is back; what was recorded is not repeated."""
         app = App("shop")
         child = child_of(app)
+        effects: list[str] = []
+        begun: dict[str, Callable[[Any], Any]] = {
+            "invoke": lambda step: step.invoke("c", function=child),
+            "map": lambda step: step.map("c", child, range(3)),
+            "lanes": lambda step: step.map("c", child, range(3), max_concurrency=2),
+        }
 
-        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")])
-        async def handler(ctx: Context) -> Any:
-            return await ctx.step.invoke("c", function=child)
+        async def handle(ctx: Context) -> None:
+            await ctx.step.run("before", effects.append, "before")
+            await begun[kind](ctx.step)
+            await ctx.step.run("after", effects.append, "after")
 
+        def handle_sync(ctx: ContextSync) -> None:
+            ctx.step.run("before", effects.append, "before")
+            begun[kind](ctx.step)
+            ctx.step.run("after", effects.append, "after")
+
+        handlers: dict[str, Any] = {"async": handle, "sync": handle_sync}
+        options = {"cancel": {"cancel": [Cancel("stop")]}, "timeout": {"timeouts": Timeouts(finish="1s")}}[ends]
+        app.function("f", trigger=event("go"), **options)(handlers[colour])  # type: ignore[arg-type]
         bench = bench_of(app)
         bench.put("go")
         start = bench.receive()
         bench.on("after", "queue.send", "", lambda: bench.on("before", "table.update", "R#", die))
         assert bench.handle(start) is False
+        bench.later(1)
+        bench.put("stop")
+        bench.drain()
+        assert bench.run().status == {"cancel": "CANCELLED", "timeout": "FAILED"}[ends]
+        assert {run.status for run in bench.runs("child")} == {"CANCELLED"}
+        assert len(bench.runs("child")) == {"invoke": 1, "map": 3, "lanes": 2}[kind]
+        assert effects == ["before"]
+        assert bench.leftovers() == []
+
+    def test_waits_go_though_the_invocation_that_put_them_died(self, bench_of: Callable[[App], Bench]) -> None:
+        """Those of events, of signals, and of further cancellers; a branch of its own each."""
+        import asyncio
+
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop"), Cancel("halt")])
+        async def handler(ctx: Context) -> None:
+            await asyncio.gather(
+                ctx.step.sleep("z", "1m"),
+                ctx.step.wait_for_event("w", event="paid", match="data.k", timeout="9 days"),
+                ctx.step.wait_for_any("a", [EventMatch("x"), EventMatch("y")], timeout="9 days"),
+                ctx.step.wait_for_signal("s", "signal", timeout="9 days"),
+            )
+
+        bench = bench_of(app)
+        bench.put("go", {"k": 1})
+        start = bench.receive()
+        bench.on("after", "table.update", "R#", lambda: bench.on("before", "table.update", "R#", die))
+        assert bench.handle(start) is False
+        assert len(bench.waits()) == 6
         bench.put("stop")
         bench.drain()
         assert bench.run().status == "CANCELLED"
-        assert bench.run("child").status == "CANCELLED"
+        assert bench.leftovers() == []
 
     def test_a_cancelled_child_fails_the_parents_step(self, bench_of: Callable[[App], Bench]) -> None:
         """The parent goes on, with a `StepError` that it may catch."""
@@ -529,6 +628,20 @@ class TestWhileTheRunExecutes:
         before = bench.requests.snapshot()
         bench.step()
         assert bench.requests.since(before)["GetItem"] <= 2  # the signatures, and a slow machine's second
+
+    def test_the_world_is_told_once_by_who_cancelled_it(self, bench_of: Callable[[App], Bench]) -> None:
+        """The invocation that meets the cancelled head between its write and its telling says nothing."""
+        benches: list[Bench] = []
+        app = _three_steps("sync", lambda: _cancel_in(benches[0], Workers(blocking=False)), [])
+        bench = bench_of(app)
+        benches.append(bench)
+        bench.put("go")
+        start = bench.receive()
+        bench.on("before", "bus.put", "", lambda: bench.elsewhere(start))
+        bench.handle(start)
+        bench.drain()
+        assert bench.run().status == "CANCELLED"
+        assert len(sent(bench, "stepbridge/function.cancelled")) == 1
 
     def test_what_it_had_armed_is_removed(self, bench_of: Callable[[App], Bench]) -> None:
         """A wait, a child and a map's children, armed in the very invocation that is cancelled in its middle."""

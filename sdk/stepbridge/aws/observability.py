@@ -20,6 +20,7 @@ from stepbridge.aws.table import DynamoTable
 from stepbridge.core.conditions import ALWAYS, Change, Condition, Item, Key, Updated
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import HEAD_SK
+from stepbridge.core.matching import is_scan
 from stepbridge.core.records import Mark, Status
 from stepbridge.ports import Message
 from stepbridge.step import CURRENT
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 NAMESPACE: Final = "stepbridge"
 _RUN: Final = "R#"
+_WAIT: Final = "W#"
 _ENDED: Final[Mapping[object, str]] = {
     Status.COMPLETED.value: "RunsCompleted",
     Status.FAILED.value: "RunsFailed",
@@ -89,6 +91,10 @@ class Observer:
         """A run has ended, or is parked; its head as it stands."""
         self._count(str(item["fn"]), _ENDED[item["st"]])
 
+    def scan_armed(self, run_id: str) -> None:
+        """A wait without an equality stands in the index: every event of its name is held against it."""
+        self._count(self._ids.get(run_id, {}).get("function_id", ""), "ScanWaits")
+
     def step_failed(self, run_id: str) -> None:
         """A step is to be tried again."""
         self._count(self._ids.get(run_id, {}).get("function_id", ""), "StepRetries")
@@ -130,6 +136,8 @@ class ObservedTable(DynamoTable):
         standing = super().put(item, when)
         if standing is None and item.get("st") == Mark.RETRY.value and str(item["pk"]).startswith(_RUN):
             self._observer.step_failed(str(item["pk"])[len(_RUN) :])
+        elif standing is None and str(item["pk"]).startswith(_WAIT) and is_scan(str(item["pk"])):
+            self._observer.scan_armed(str(item["sk"]).partition("#")[0])
         return standing
 
     def update(self, key: Key, change: Change, when: Condition = ALWAYS) -> Updated:

@@ -129,6 +129,15 @@ def decode(text: str, hint: object) -> Any:
     return _adapter(hint).validate_json(text)
 
 
+def misfit(error: Exception) -> str:
+    """What does not fit its type, and where; nothing of the value, since this may be logged."""
+    errors = getattr(error, "errors", None)
+    if not callable(errors):
+        return type(error).__name__
+    found = errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc'])) or '$'}: {one['msg']}" for one in found)
+
+
 def dump(value: object) -> str:
     """Plain JSON as compact text; text that UTF-8 cannot carry is escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)

@@ -108,6 +108,11 @@ def _sharded(place: str, signature: str) -> tuple[str, ...]:
     return tuple(f"{place}.{shard}" for shard in range(SCAN_SHARDS)) if signature == SCAN else (place,)
 
 
+def is_scan(place: str) -> bool:
+    """Whether waits without an equality stand at this place: every event of the name reads all that stand there."""
+    return "." in place
+
+
 def places_of_event(event: Mapping[str, Any], signature: str) -> tuple[str, ...]:
     """The partitions where waits of this signature stand that the event may match: one, or all shards."""
     return _sharded(place_of_event(event, signature), signature)

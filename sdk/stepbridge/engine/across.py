@@ -6,6 +6,7 @@ through. All are idempotent: run ids and registers are the same however often an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from stepbridge.core import ids
@@ -40,10 +41,12 @@ class Across:
         self._payloads = payloads
 
     # -- out ---------------------------------------------------------------------------------------
-    def request(self, app_id: str, function_id: str, child_id: str, data: str, parent: Parent) -> None:
-        """Asks another app for a run of its function."""
+    def request(
+        self, app_id: str, function_id: str, child_id: str, data: str, parent: Parent, trace: Mapping[str, str]
+    ) -> None:
+        """Asks another app for a run of its function, which carries the trace context on."""
         row = dump({"run_id": child_id, "function_id": function_id, "parent": parent_row(parent), "data": data})
-        self._put(REQUEST + app_id, row, f"{child_id}-request")
+        self._put(REQUEST + app_id, row, f"{child_id}-request", trace)
 
     def reply(self, parent: Parent, child_id: str, output: str | None, failure: Failure | None) -> None:
         """Tells the app that waits how the run has ended."""
@@ -55,13 +58,13 @@ class Across:
         """Asks another app to end its run."""
         self._put(CANCEL + app_id, dump({"run_id": run_id, "reason": reason}), f"{run_id}-cancel")
 
-    def _put(self, name: str, data: str, event_id: str) -> None:
+    def _put(self, name: str, data: str, event_id: str, trace: Mapping[str, str] | None = None) -> None:
         draft = Draft(name=name, data=data)
-        self._ports.bus.put(entries_of([draft], [event_id], to_ms(self._ports.clock.now()), self._app_id))
+        self._ports.bus.put(entries_of([draft], [event_id], to_ms(self._ports.clock.now()), self._app_id, trace))
 
     # -- in ----------------------------------------------------------------------------------------
-    def work_of(self, row: dict[str, Any]) -> Work | None:
-        """The work that such an event asks this app for; None: it is none of them."""
+    def work_of(self, row: dict[str, Any], extra: dict[str, str]) -> Work | None:
+        """The work that such an event asks this app for; None: it is none of them. `extra`: as it came with it."""
         data = row["data"]
         if row["name"] == REQUEST + self._app_id:
             event = EventRecord(
@@ -77,6 +80,7 @@ class Across:
                 event=event,
                 parent=parent_of(data["parent"]),
                 created_at=from_ms(row["ts"]),
+                extra=extra,
             )
         if row["name"] == REPLY + self._app_id:
             return self._resolve(parent_of(data["parent"]), data["output"], data["error"], row["ts"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -51,7 +52,7 @@ from stepbridge.engine.session import Session, event_for
 from stepbridge.engine.store import Claimed, Past, Store
 from stepbridge.engine.sync_replay import SyncReplay
 from stepbridge.engine.workers import Workers
-from stepbridge.errors import NondeterminismError
+from stepbridge.errors import NondeterminismError, StepError
 from stepbridge.function import Function
 from stepbridge.ports import Outgoing, Ports
 
@@ -92,8 +93,11 @@ class Advance:
         if head is None:
             return Acknowledge()  # gone, or never made: only a start message may make it
         if head.status.is_terminal:
+            if head.status is Status.CANCELLED and head.epoch > head.released_epoch:
+                head = await self._recollect(head, invocation)
             parent = work.parent if isinstance(work, Start) else None
-            await self._workers.io(partial(self._finish.finish, head, parent))
+            tells = head.status is not Status.CANCELLED
+            await self._workers.io(partial(self._finish.finish, head, parent, tells=tells))
             return Acknowledge()
         if head.status is Status.PARKED or (birth is not None and head.status is Status.SLEEPING):
             return Acknowledge()
@@ -103,6 +107,30 @@ class Advance:
         head = self._store.head(run_id)
         if head is not None and head.status is Status.PARKED:
             self._store.unpark(head)
+
+    async def _recollect(self, head: Head, invocation: Invocation) -> Head:
+        """With all that a run may have armed whose last invocation neither suspended nor saw that it was cancelled.
+
+        A child is on no list until its parent suspends. What the dead invocation recorded is replayed, and
+        nothing more is done: where the replay waits, there it had armed what it waits for.
+        """
+        function = self._app.functions.get(head.function_id)
+        session = (
+            None if function is None else self._open(function, head, await self._workers.io(lambda: self._load(head)))
+        )
+        if not isinstance(session, Session):
+            return head
+        await self._probe(session, invocation)
+        return replace(head, armed=(*session.unresolved(), *session.deletable()), pages=0)
+
+    async def _probe(self, session: Session, invocation: Invocation) -> None:
+        recording, arming = self._hands(session)
+        session.probing = True
+        with contextlib.suppress(StepError):  # the trigger lacks what a canceller is to be matched by
+            arming.note_cancellers()
+        outcome = await self._run_handler(session, recording, arming, invocation)
+        if isinstance(outcome, Aborted):
+            raise outcome.error
 
     # -- with the lease ----------------------------------------------------------------------------
     async def _carry(self, claim: Claimed, work: Start | Go | Resume, invocation: Invocation) -> Answer:
@@ -171,6 +199,15 @@ class Advance:
                 " Mend: deploy code that has it, then resume the run."
             )
             return Parked(failure_of(NondeterminismError(message)))
+        late, now = function.limits.start, self._ports.clock.now()
+        if late is not None and head.epoch == 1 and now > max(head.created_at, from_ms(head.event.ts)) + late:
+            return Failed(Failure(name=RUN_TIMEOUT, message=f"the run did not start within {late}"))
+        if now - head.created_at > RUN_MAX and head.event.ts <= to_ms(now - RUN_MAX):
+            return Failed(Failure(name=RUN_TIMEOUT, message=f"a run may last {RUN_MAX.days} days"))
+        return self._open(function, head, past)
+
+    def _open(self, function: Function[Any], head: Head, past: Past) -> Session | Outcome:
+        """The session; where the trigger does not fit its model, the run's failure."""
         stored = head.event.data if past.data is None else past.data
         row: dict[str, Any] = {
             "name": head.event.name,
@@ -181,14 +218,9 @@ class Advance:
         }
         try:
             trigger = event_for(row, _model(function, head.event.name))
-        except ValueError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a validator of the user's raises
             return Failed(failure_of(error))
-        late, now = function.limits.start, self._ports.clock.now()
-        if late is not None and head.epoch == 1 and now > max(head.created_at, from_ms(head.event.ts)) + late:
-            return Failed(Failure(name=RUN_TIMEOUT, message=f"the run did not start within {late}"))
-        if now - head.created_at > RUN_MAX and head.event.ts <= to_ms(now - RUN_MAX):
-            return Failed(Failure(name=RUN_TIMEOUT, message=f"a run may last {RUN_MAX.days} days"))
-        session = Session(
+        return Session(
             function=function,
             head=head,
             past=past,
@@ -198,19 +230,24 @@ class Advance:
             clock=self._ports.clock,
             finish_by=self._finish_by(head),
         )
-        if session.finish_by is not None and now >= session.finish_by:
-            session.fail(timed_out(session))
-        return session
+
+    def _hands(self, session: Session) -> tuple[Recording, Arming]:
+        recording = Recording(session, self._store, self._payloads, self._ports, self._stubs)
+        return recording, Arming(session, recording, self._app, self._store, self._payloads, self._ports, self._stubs)
 
     async def _replay(self, session: Session, invocation: Invocation) -> Outcome:
-        recording = Recording(session, self._store, self._payloads, self._ports, self._stubs)
-        arming = Arming(session, recording, self._app, self._store, self._payloads, self._ports, self._stubs)
-        if session.fatal is not None:
-            return session.fatal
+        if session.finish_by is not None and session.now() >= session.finish_by:
+            if session.head.epoch - 1 > session.head.released_epoch:  # the one before died, and its children live
+                await self._probe(session, invocation)
+            return timed_out(session)
+        recording, arming = self._hands(session)
         if len(session.unlisted) > SEEN_INLINE:
             await self._workers.io(recording.list_outside_results)
         if session.function.cancellers:
-            await self._workers.io(arming.arm_cancellers)
+            try:
+                await self._workers.io(arming.arm_cancellers)
+            except StepError as error:  # the trigger lacks what a canceller is to be matched by
+                return Failed(failure_of(error))
         self._workers.live[session.run_id] = session
         try:
             return await self._run_handler(session, recording, arming, invocation)
@@ -290,7 +327,8 @@ class Advance:
 
     def _finish_all(self, ended: Head, mine: Head) -> None:
         """What follows the run's end, whoever ended it; this invocation knows best what is armed."""
-        self._finish.finish(replace(ended, armed=mine.armed, timers=mine.timers, pages=mine.pages), mine.parent)
+        head = replace(ended, armed=mine.armed, timers=mine.timers, pages=mine.pages)
+        self._finish.finish(head, mine.parent, tells=ended.status is not Status.CANCELLED)
 
     def _suspend(self, head: Head, session: Session | None = None, outcome: Outcome | None = None) -> Answer:
         """Triggers are durable by now; then the head; then what is resolved is deleted."""

@@ -10,12 +10,11 @@ from typing import Any, assert_never
 from stepbridge.app import App
 from stepbridge.core import codec, ids
 from stepbridge.core.instants import to_ms
-from stepbridge.core.limits import RUN_MAX
 from stepbridge.core.matching import SCAN, Want, is_wanted, lookback_place, want_event
 from stepbridge.core.messages import Start, message_text
 from stepbridge.core.records import (
+    Armed,
     ArmedChild,
-    ArmedWait,
     EventRecord,
     Failure,
     Kind,
@@ -40,7 +39,6 @@ from stepbridge.engine.across import Across, foreign_child_id
 from stepbridge.engine.calls import Call, Result, Stub, Stubs
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.mapping import INVOKED, Maps
-from stepbridge.engine.operations import RERUN
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import trace_of
 from stepbridge.engine.recording import Recording
@@ -48,6 +46,7 @@ from stepbridge.engine.rule import wants
 from stepbridge.engine.session import Session
 from stepbridge.engine.signals import signal_place
 from stepbridge.engine.store import Store
+from stepbridge.engine.waits import armed_wait, cancel_waits, put_waits
 from stepbridge.errors import ConfigError
 from stepbridge.events import Event
 from stepbridge.ports import Outgoing, Ports
@@ -104,16 +103,35 @@ class Arming:
     def arm_cancellers(self) -> None:
         """The events that cancel the run, before its first step."""
         session = self._session
-        for index, canceller in enumerate(session.function.cancellers):
-            step_id = f"cancel on {canceller.pattern.event}"
-            key = ids.step_key(f"~{step_id}", index)
-            if key in session.armed:
-                continue
-            began = session.head.started_at or session.now()
-            deadline = None if canceller.timeout is None else began + canceller.timeout
-            want = self._want(canceller.pattern, step_id)
-            step = WaitStep(step_id=f"~{step_id}", patterns=(canceller.pattern,), timeout=RUN_MAX)
-            self._put_waits(Call(step, key, index), [want], deadline or began + RUN_MAX, Role.CANCEL)
+        for want, template in cancel_waits(session.function, session.head, session.event, session.now()):
+            if template.step_key not in session.armed:
+                self._note_scan(want, template.step_id[1:])
+                session.add_armed(put_waits(self._store, [want], template))
+
+    def note_cancellers(self) -> None:
+        """As `note`, of the events that cancel the run."""
+        session = self._session
+        for want, template in cancel_waits(session.function, session.head, session.event, session.now()):
+            self._list(armed_wait([want], template))
+
+    def note(self, call: Call) -> None:
+        """Lists what an invocation may have armed that died before it could: by name, without a request."""
+        now = self._session.now()
+        match call.step:
+            case WaitStep():
+                self._list(armed_wait(self._wants(call.step), self._template(call, now + call.step.timeout)))
+            case SignalStep():
+                self._list(armed_wait([_signal_want(call.step)], self._template(call, now + call.step.timeout)))
+            case InvokeStep() if self._missing(call.step) is None:
+                self._list(self._child(call, call.step))
+            case MapStep():
+                self._list(self._maps.armed(self._parent(call), call.step))
+            case _:
+                """Nothing that would be left."""
+
+    def _list(self, armed: Armed) -> None:
+        if armed.step_key not in self._session.armed:
+            self._session.add_armed(armed)
 
     def _arm_sleep(self, call: Call, step: SleepStep) -> Result | None:
         session = self._session
@@ -129,15 +147,36 @@ class Arming:
 
     # -- waits -------------------------------------------------------------------------------------
     def _arm_wait(self, call: Call, step: WaitStep) -> Result | None:
-        wants = [self._want(pattern, step.step_id) for pattern in step.patterns]
-        is_any = step.kind is Kind.WAIT_ANY
-        deadline = self._put_waits(call, wants, self._session.now() + step.timeout, Role.ANY if is_any else Role.STEP)
-        call.due_at = deadline
+        session = self._session
+        wants = self._wants(step)
+        for want in wants:
+            self._note_scan(want, step.step_id)
+        template = self._template(call, session.now() + step.timeout)
+        armed = put_waits(self._store, wants, template)
+        session.add_armed(armed)
+        call.due_at = armed.deadline
         for index, (pattern, want) in enumerate(zip(step.patterns, wants, strict=True)):
             if pattern.lookback and (row := self._look_back(pattern, want)) is not None:
-                text = codec.dump([index, row] if is_any else row)
-                return self._found(call, text, row["id"], tuple(place for want in wants for place in want.places))
+                text = codec.dump([index, row] if template.role is Role.ANY else row)
+                return self._found(call, text, row["id"], armed.places)
         return None
+
+    def _template(self, call: Call, deadline: datetime) -> Wait:
+        """What the items of a call's wait have in common."""
+        session = self._session
+        return Wait(
+            place="",
+            run_id=session.run_id,
+            step_key=call.key,
+            step_id=call.step.step_id,
+            occurrence=call.occurrence,
+            role=Role.ANY if call.step.kind is Kind.WAIT_ANY else Role.STEP,
+            kind=call.step.kind,
+            event_name="",
+            consumed=tuple(dict.fromkeys(self._consumed)),
+            armed_at=session.now(),
+            deadline=deadline,
+        )
 
     def _found(self, call: Call, text: str, event_id: str, places: tuple[str, ...]) -> Result:
         """The run records the event that it found, unless one has come to the wait meanwhile."""
@@ -159,13 +198,16 @@ class Arming:
             self._consumed.append(standing.event_id)
         return self._session.from_outside(standing)
 
+    def _wants(self, step: WaitStep) -> list[Want]:
+        return [self._want(pattern, step.step_id) for pattern in step.patterns]
+
     def _want(self, pattern: Pattern, step_id: str) -> Want:
         if not wants(self._app, pattern.event):
             raise ConfigError(
                 f"wait {step_id!r} is for {pattern.event!r}, which the app's rule leaves out unless it is declared."
                 f" Mend: @app.function(..., waits=[EventMatch({pattern.event!r})])."
             )
-        want = want_event(
+        return want_event(
             pattern.event,
             match=pattern.match,
             if_exp=pattern.if_exp,
@@ -173,14 +215,11 @@ class Arming:
             run_id=self._session.run_id,
             step_id=step_id,
         )
-        if want.expression and SCAN in want.signatures:
-            self._warn_of_scan(want, step_id)
-        return want
 
-    def _warn_of_scan(self, want: Want, step_id: str) -> None:
-        """Once for a function and step id: every event of the name is held against every such wait."""
+    def _note_scan(self, want: Want, step_id: str) -> None:
+        """Warns, once for a function and step id: every event of the name is held against every such wait."""
         session = self._session
-        if (SCAN, step_id) in session.function.warned:
+        if not (want.expression and SCAN in want.signatures) or (SCAN, step_id) in session.function.warned:
             return
         session.function.warned.add((SCAN, step_id))
         _LOG.warning(
@@ -193,48 +232,6 @@ class Arming:
             session.run_id,
             extra={"metric": "ScanWaits", "function_id": session.function.id, "step_id": step_id},
         )
-
-    def _put_waits(self, call: Call, wants: list[Want], deadline: datetime, role: Role) -> datetime:
-        """Puts the items of the wait; the deadline that holds is the one that stood first."""
-        session = self._session
-        now = session.now()
-        for index, want in enumerate(wants):
-            for signature, place in zip(want.signatures, want.places, strict=True):
-                self._store.add_signature(want.event_name, signature)
-                wait = Wait(
-                    place=place,
-                    run_id=session.run_id,
-                    step_key=call.key,
-                    step_id=call.step.step_id,
-                    occurrence=call.occurrence,
-                    role=role,
-                    index=index,
-                    kind=call.step.kind,
-                    event_name=want.event_name,
-                    since_ms=self._cancellable_since() if role is Role.CANCEL else 0,
-                    expression=want.expression,
-                    event=want.event,
-                    consumed=tuple(dict.fromkeys(self._consumed)),
-                    armed_at=now,
-                    deadline=deadline,
-                )
-                deadline = self._store.put_wait(wait).deadline
-        session.add_armed(
-            ArmedWait(
-                step_key=call.key,
-                step_id=call.step.step_id,
-                occurrence=call.occurrence,
-                places=tuple(place for want in wants for place in want.places),
-                deadline=deadline,
-                kind=call.step.kind,
-            )
-        )
-        return deadline
-
-    def _cancellable_since(self) -> int:
-        """Older cancel events do nothing: than the trigger, or than a rerun of it."""
-        head = self._session.head
-        return to_ms(head.created_at) if RERUN in head.extra else head.event.ts
 
     def _look_back(self, pattern: Pattern, want: Want) -> dict[str, Any] | None:
         """The first event that came before the wait was armed and counts: write first, then read, as ingest does."""
@@ -256,22 +253,12 @@ class Arming:
         return None
 
     def _arm_signal(self, call: Call, step: SignalStep) -> Result | None:
-        place = signal_place(step.signal)
-        want = Want(event_name=step.signal, signatures=(), places=(place,))
         session = self._session
         now = session.now()
-        wait = Wait(
-            place=place,
-            run_id=session.run_id,
-            step_key=call.key,
-            step_id=step.step_id,
-            occurrence=call.occurrence,
-            kind=Kind.SIGNAL,
-            event_name=want.event_name,
-            armed_at=now,
-            deadline=now + step.timeout,
-        )
-        call.due_at = self._store.put_wait(wait).deadline
+        want = _signal_want(step)
+        (place,) = want.places
+        template = self._template(call, now + step.timeout)
+        deadline = self._store.put_wait(replace(template, place=place, event_name=step.signal)).deadline
         others = [w for w in self._store.waits_at(place) if (w.run_id, w.step_key) != (session.run_id, call.key)]
         if others:
             self._store.delete_wait(place, session.run_id, call.key)
@@ -280,77 +267,69 @@ class Arming:
             )
             failure = Failure(name="SignalConflictError", message=message)
             return self._recording.record(call, self._register(call, Mark.ERROR, now, failure=failure))
-        session.add_armed(
-            ArmedWait(
-                step_key=call.key,
-                step_id=step.step_id,
-                occurrence=call.occurrence,
-                places=want.places,
-                deadline=call.due_at,
-                kind=Kind.SIGNAL,
-            )
-        )
+        call.due_at = deadline
+        session.add_armed(armed_wait([want], replace(template, deadline=deadline)))
         return None
 
     # -- children ----------------------------------------------------------------------------------
     def _arm_invoke(self, call: Call, step: InvokeStep) -> Result | None:
         session = self._session
         now = session.now()
-        if step.app is not None and step.app != self._app.id:
-            return self._arm_foreign(call, step, step.app)
-        if (missing := self._missing(step.function_id, step.step_id)) is not None:
+        if (missing := self._missing(step)) is not None:
             return self._recording.record(call, self._register(call, Mark.ERROR, now, failure=missing))
-        child_id = ids.child_run_id(session.run_id, call.key)
-        start = Start(
-            run_id=child_id,
-            function_id=step.function_id,
-            event=EventRecord(
+        child = self._child(call, step)
+        if child.app:
+            parent, trace = replace(self._parent(call), app=self._app.id), session.head.extra
+            across = Across(self._app.id, self._ports, self._store, self._payloads)
+            across.request(child.app, step.function_id, child.run_id, step.data, parent, trace)
+        else:
+            event = EventRecord(
                 name=INVOKED,
-                id=child_id,
+                id=child.run_id,
                 ts=to_ms(now),
                 source=session.function.app_id,
-                data=self._payloads.keep(step.data, child_id),
-            ),
-            parent=self._parent(call),
-            created_at=now,
-            extra=trace_of(session.head.extra),
-        )
-        self._ports.queue.send([Outgoing(body=message_text(start))])
-        self._await_child(call, step, child_id, "")
-        return None
-
-    def _arm_foreign(self, call: Call, step: InvokeStep, app_id: str) -> Result | None:
-        child_id = foreign_child_id(self._session.run_id, call.key, app_id)
-        parent = replace(self._parent(call), app=self._app.id)
-        Across(self._app.id, self._ports, self._store, self._payloads).request(
-            app_id, step.function_id, child_id, step.data, parent
-        )
-        self._await_child(call, step, child_id, app_id)
-        return None
-
-    def _await_child(self, call: Call, step: InvokeStep, child_id: str, app_id: str) -> None:
-        call.due_at = None if step.timeout is None else self._session.now() + step.timeout
-        self._session.add_armed(
-            ArmedChild(
-                step_key=call.key,
-                step_id=step.step_id,
-                occurrence=call.occurrence,
-                run_id=child_id,
-                deadline=call.due_at,
-                app=app_id,
+                data=self._payloads.keep(step.data, child.run_id),
             )
+            start = Start(
+                run_id=child.run_id,
+                function_id=step.function_id,
+                event=event,
+                parent=self._parent(call),
+                created_at=now,
+                extra=trace_of(session.head.extra),
+            )
+            self._ports.queue.send([Outgoing(body=message_text(start))])
+        call.due_at = child.deadline
+        session.add_armed(child)
+        return None
+
+    def _child(self, call: Call, step: InvokeStep) -> ArmedChild:
+        """The run that a call starts and waits for."""
+        session = self._session
+        app_id = "" if step.app in {None, self._app.id} else str(step.app)
+        run_id = session.run_id
+        return ArmedChild(
+            step_key=call.key,
+            step_id=step.step_id,
+            occurrence=call.occurrence,
+            run_id=foreign_child_id(run_id, call.key, app_id) if app_id else ids.child_run_id(run_id, call.key),
+            deadline=None if step.timeout is None else session.now() + step.timeout,
+            app=app_id,
         )
 
-    def _missing(self, function_id: str, step_id: str) -> Failure | None:
-        if function_id in self._app.functions:
+    def _missing(self, step: InvokeStep | MapStep) -> Failure | None:
+        """Why there is no such function; another app says so itself."""
+        target = step.function_id if isinstance(step, InvokeStep) else step.target
+        is_ours = step.is_function if isinstance(step, MapStep) else step.app in {None, self._app.id}
+        if not is_ours or target in self._app.functions:
             return None
         known = ", ".join(sorted(self._app.functions)) or "none"
-        message = f"app {self._app.id!r} has no function {function_id!r} (wanted by step {step_id!r}); it has {known}."
+        message = f"app {self._app.id!r} has no function {target!r} (wanted by step {step.step_id!r}); it has {known}."
         return Failure(name="FunctionNotFoundError", message=message)
 
     def _arm_map(self, call: Call, step: MapStep) -> Result | None:
         session = self._session
-        if step.is_function and (missing := self._missing(step.target, step.step_id)) is not None:
+        if (missing := self._missing(step)) is not None:
             return self._recording.record(call, self._register(call, Mark.ERROR, session.now(), failure=missing))
         if not step.items:
             return self._record_map(call, codec.dump({"v": [], "e": {}}))
@@ -425,6 +404,10 @@ class Arming:
         hint = call.step.hint if isinstance(call.step, InvokeStep) else codec.PLAIN
         text = codec.encode(value, hint, what=f"the stub of step {call.step.step_id!r}")
         return self._recording.record(call, replace(register, value=text), text)
+
+
+def _signal_want(step: SignalStep) -> Want:
+    return Want(event_name=step.signal, signatures=(), places=(signal_place(step.signal),))
 
 
 def _event_row(value: Any, name: str, now_ms: int) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from stepbridge.core.limits import HAND_OVER_GRACE
 from stepbridge.core.steps import BodyStep, MapStep, RunStep, Step
 from stepbridge.engine.arming import Arming
 from stepbridge.engine.calls import Call, Result
-from stepbridge.engine.failures import decisive
+from stepbridge.engine.failures import LEAVING, decisive
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
 from stepbridge.engine.recording import Recording
@@ -127,6 +127,9 @@ class AsyncReplay:
     # -- work --------------------------------------------------------------------------------------
     def _begin(self, call: Call) -> None:
         session = self.session
+        if session.probing:
+            self._reach(call, self._arming.note)
+            return
         if self._loop.time() >= self._deadline:  # the timer that says so may be a turn late
             session.handing_over = True
         waiting = session.resume_waiting(call)
@@ -296,6 +299,8 @@ class AsyncReplay:
         """Whether something that is waited for has come due meanwhile; it goes on in this invocation."""
         session = self.session
         now = session.now()
+        if session.probing:
+            return False
         due = [call for call in session.pending.values() if call.due_at is not None and call.due_at <= now]
         for call in sorted(due, key=lambda call: (call.due_at or now, call.key)):
             del session.pending[call.key]
@@ -354,7 +359,7 @@ class AsyncReplay:
             error = task.exception()
         if error is not None:
             error = decisive(error)
-        if isinstance(error, BaseException) and not isinstance(error, Exception | asyncio.CancelledError):
+        if isinstance(error, LEAVING):
             self._end(Aborted(error))
             return
         value = None if error is not None else task.result()
@@ -449,13 +454,15 @@ async def _outcome(
     """What an async step function returned or raised; being cut off by us is neither, and passes."""
     try:
         return await _within(limit, coroutine), None
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever user code raises is recorded
-        return None, error
+    except LEAVING:
+        raise
     except asyncio.CancelledError as error:
         if is_cut_off():
             raise
         if (task := asyncio.current_task()) is not None:
             task.uncancel()
+        return None, error
+    except BaseException as error:  # noqa: BLE001 - whatever user code raises is recorded
         return None, error
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from stepbridge.core.limits import FAILURE_CHARACTERS, STACK_CHARACTERS
 from stepbridge.core.records import Failure
 from stepbridge.errors import NonRetriableError, StepError, StepInterruptedError
 
 _OWN = str(Path(__file__).parent.parent)
+LEAVING: Final = (KeyboardInterrupt, GeneratorExit)
+"""What ends the process or a coroutine, and so leaves the engine; all else that user code raises is recorded."""
 
 
 def failure_of(error: BaseException) -> Failure:

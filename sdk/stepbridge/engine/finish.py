@@ -57,13 +57,16 @@ class Finish:
         self._store = store
         self._payloads = payloads
 
-    def finish(self, head: Head, parent: Parent | None = None) -> None:
-        """Tells the parent and the world of a run that has ended, and removes what it left."""
+    def finish(self, head: Head, parent: Parent | None = None, *, tells: bool = True) -> None:
+        """Tells the parent and the world of a run that has ended, and removes what it left.
+
+        Not `tells`: whoever cancelled the run tells the world, and their message comes back until it is told.
+        """
         output = self._store.output(head)
         text = None if output is None else self._payloads.text(output)
         if (parent := head.parent or parent) is not None:
             self._tell_parent(head, parent, text)
-        if not head.told and self._is_public(head):
+        if tells and not head.told and self._is_public(head):
             self._tell_world(head, text)
             self._store.mark_told(head.run_id)
         self.clean(head)

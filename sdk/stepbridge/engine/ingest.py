@@ -6,9 +6,10 @@ deleted last: until then only the wait lets a redelivered event find its run.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -22,7 +23,7 @@ from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.limits import QUEUE_DELAY_MAX, SCHEDULE_GRAIN
 from stepbridge.core.matching import is_wanted, lookback_signature, place_of_event, places_of_event
 from stepbridge.core.messages import Cancel, Go, Start, Tick, message_text
-from stepbridge.core.records import EventRecord, Head, Mark, Register, Role, Status, Wait
+from stepbridge.core.records import EventRecord, Head, Mark, Register, Role, Status, Timer, Wait
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.across import Across, names_for
 from stepbridge.engine.advance import Advance
@@ -30,7 +31,9 @@ from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
 from stepbridge.engine.finish import Finish
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
+from stepbridge.engine.waits import cancel_waits, put_waits
 from stepbridge.engine.workers import Workers
+from stepbridge.errors import StepError
 from stepbridge.function import Function
 from stepbridge.ports import Outgoing, Ports
 
@@ -114,9 +117,10 @@ class Ingest:
     async def _ingest_own(self, incoming: Incoming, invocation: Invocation) -> Answer:
         """An event between apps that is for this one."""
         try:
-            work = await self._workers.io(partial(self._across.work_of, incoming.row))
+            work = await self._workers.io(partial(self._across.work_of, incoming.row, incoming.extra))
         except (KeyError, TypeError, ValueError) as error:
-            _LOG.warning("event %s %s is malformed: %r", incoming.row["name"], incoming.row["id"], error)
+            row = incoming.row
+            _LOG.warning("event %s %s is malformed: %s", row["name"], row["id"], type(error).__name__)
             return Acknowledge()
         match work:
             case Start() | Go():
@@ -198,8 +202,9 @@ class Ingest:
     def _matches(self, wait: Wait, row: dict[str, Any]) -> bool:
         try:
             return is_wanted(row, expression=wait.expression, trigger=wait.event)
-        except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
-            _LOG.exception("the expression of wait %r of run %s failed", wait.step_id, wait.run_id)
+        except Exception as error:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
+            # not its text, which may hold values
+            _LOG.error("the expression of wait %r of run %s failed: %r", wait.step_id, wait.run_id, type(error))
             return False
 
     def _resolve(self, wait: Wait, row: dict[str, Any], text: str) -> None:
@@ -241,7 +246,7 @@ class Ingest:
                 run_id=run_id, function_id=function.id, event=event, created_at=created_at, extra=incoming.extra
             )
             if row["ts"] > to_ms(now):
-                self._start_later(start)
+                self._start_later(start, function, row)
             else:
                 moves.append(_Move(start))
         return moves
@@ -251,30 +256,37 @@ class Ingest:
             try:
                 if isinstance(trigger, EventTrigger) and trigger.takes(incoming.row):
                     return True
-            except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
-                _LOG.exception("the trigger %r of function %s failed", trigger, function.id)
+            except Exception as error:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
+                _LOG.error("the trigger %r of function %s failed: %r", trigger, function.id, type(error))
         return False
 
-    def _start_later(self, start: Start) -> None:
-        """An event of the future: the run is there at once, as QUEUED, and its timer before it."""
+    def _start_later(self, start: Start, function: Function[Any], row: dict[str, Any]) -> None:
+        """An event of the future: the run is there at once, as QUEUED; before it its timer, and what cancels it."""
         due = from_ms(start.event.ts)
         now = self._ports.clock.now()
         body = message_text(Go(run_id=start.run_id, why="start", due_at=due))
+        scheduled = due - now > QUEUE_DELAY_MAX
+        if scheduled:
+            minute = from_ms(start.event.ts - start.event.ts % 60_000)
+            name = ids.schedule_name(start.run_id, start.event.ts)
+            self._ports.timers.create(name, minute - SCHEDULE_GRAIN, body)
+        else:
+            self._ports.queue.send([Outgoing(body=body, delay=due - now)])
         head = Head(
             run_id=start.run_id,
             function_id=start.function_id,
             status=Status.QUEUED,
             event=start.event,
+            timers=(Timer(due_ms=start.event.ts, scheduled=scheduled),),
             created_at=start.created_at,
             extra=start.extra,
         )
-        if due - now <= QUEUE_DELAY_MAX:
-            self._ports.queue.send([Outgoing(body=body, delay=due - now)])
-        else:
-            minute = from_ms(start.event.ts - start.event.ts % 60_000)
-            name = ids.schedule_name(start.run_id, start.event.ts)
-            self._ports.timers.create(name, minute - SCHEDULE_GRAIN, body)
-        self._store.enqueue(head)
+        with contextlib.suppress(StepError):  # the trigger lacks what it is to be matched by: told when the run begins
+            waits = list(cancel_waits(function, head, row, now))
+            head = replace(head, armed=tuple(put_waits(self._store, [want], wait) for want, wait in waits))
+        standing = self._store.enqueue(head)
+        if standing is not None and standing.status.is_terminal:  # cancelled meanwhile, by one who knew of nothing
+            self._finish.clean(replace(standing, armed=head.armed, timers=head.timers))
 
 
 def _idempotency(function: Function[Any], row: dict[str, Any]) -> tuple[str, str]:

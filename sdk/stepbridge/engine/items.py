@@ -16,7 +16,7 @@ from stepbridge.core.messages import Item, message_text
 from stepbridge.core.records import Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.engine.answers import Acknowledge, Answer
-from stepbridge.engine.failures import failure_of
+from stepbridge.engine.failures import LEAVING, failure_of
 from stepbridge.engine.mapping import Maps
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
@@ -43,14 +43,10 @@ class Items:
         if text is None:
             return Acknowledge()
         started_at = self._ports.clock.now()
-        error: BaseException | None = None
+        fn, error = _tried(function_at, work.target)
         value: Any = None
-        fn: Any = None
-        try:
-            fn = function_at(work.target)
-            value = await self._call(fn, json.loads(text), work)
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever user code raises is recorded
-            error = raised
+        if error is None:
+            value, error = await self._call(fn, json.loads(text), work)
         await self._workers.io(partial(self._ended, work, fn, value, error, started_at))
         return Acknowledge()
 
@@ -63,7 +59,8 @@ class Items:
             return None
         return self._payloads.text(work.value)
 
-    async def _call(self, fn: Any, value: Any, work: Item) -> Any:
+    async def _call(self, fn: Any, value: Any, work: Item) -> tuple[Any, BaseException | None]:
+        """What the function returned or raised."""
         context = contextvars.copy_context()
         index = work.parent.item.index if work.parent.item is not None else 0
         context.run(
@@ -77,8 +74,8 @@ class Items:
         )
         loop = asyncio.get_running_loop()
         if is_async(fn):
-            return await asyncio.Task(fn(value), loop=loop, context=context)
-        return await loop.run_in_executor(self._workers.bodies, partial(context.run, fn, value))
+            return await asyncio.Task(_tried_async(fn, value), loop=loop, context=context)
+        return await loop.run_in_executor(self._workers.bodies, partial(context.run, _tried, fn, value))
 
     def _ended(self, work: Item, fn: Any, value: Any, error: BaseException | None, started_at: datetime) -> None:
         now = self._ports.clock.now()
@@ -117,3 +114,21 @@ class Items:
                 return
             register = replace(register, mark=Mark.ERROR, failure=failure_of(error))
         self._maps.finished(work.parent, register, target=work.target)
+
+
+def _tried(fn: Any, value: Any) -> tuple[Any, BaseException | None]:
+    try:
+        return fn(value), None
+    except LEAVING:
+        raise
+    except BaseException as raised:  # noqa: BLE001 - whatever user code raises is recorded
+        return None, raised
+
+
+async def _tried_async(fn: Any, value: Any) -> tuple[Any, BaseException | None]:
+    try:
+        return await fn(value), None
+    except LEAVING:
+        raise
+    except BaseException as raised:  # noqa: BLE001 - whatever user code raises is recorded
+        return None, raised

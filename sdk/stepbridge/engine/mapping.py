@@ -41,12 +41,17 @@ class Maps:
             item = MapItem(index=index, count=len(step.items), lanes=lanes, source=source, target=target)
             works.append(self._work(_with(parent, item), step.target, step.items[index], step.max_attempts, app_id))
         self._send(works)
+        return self.armed(parent, step)
+
+    def armed(self, parent: Parent, step: MapStep) -> ArmedMap:
+        """What the parent's head lists of the map."""
+        at_once = min(step.max_concurrency or len(step.items), len(step.items))
         return ArmedMap(
             step_key=parent.step_key,
             step_id=parent.step_id,
             occurrence=parent.occurrence,
             count=len(step.items),
-            children=(lanes or len(step.items)) if step.is_function else 0,
+            children=at_once if step.is_function else 0,
         )
 
     def _work(self, parent: Parent, target: str, text: str, max_attempts: int, app_id: str) -> Work:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +15,7 @@ from stepbridge.core.records import Failure, Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import RunStep, SendSignalStep, SendStep, Step
 from stepbridge.engine.calls import Call, Result, Stubs
-from stepbridge.engine.failures import failure_of
+from stepbridge.engine.failures import LEAVING, failure_of
 from stepbridge.engine.outcome import Failed, Stopped
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
@@ -115,7 +114,9 @@ class Recording:
         try:
             value: Any = self.body(call)()
             error: BaseException | None = None
-        except (Exception, SystemExit, CancelledError) as raised:  # noqa: BLE001 - whatever user code raises is recorded
+        except LEAVING:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - whatever user code raises is recorded
             value, error = None, raised
         return self.ended(call, started_at, value, error)
 

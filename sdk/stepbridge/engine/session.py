@@ -52,6 +52,8 @@ class Session:
         self.trigger = trigger
         """The trigger as the handler sees it."""
         self.closed = False
+        self.probing = False
+        """Nothing is done any more: the replay only finds out what the run may have armed."""
         self.handing_over = False
         self.has_recorded = False
         self.fatal: Outcome | None = None
@@ -115,7 +117,7 @@ class Session:
         if inside is not None:
             names = {**(self._logger.extra or {}), "step_id": inside.step_id, "attempt": inside.attempt}
             return _RunLogger(self._logger.logger, names)
-        return _SILENT if self._left > 0 or self._reached_before else self._logger
+        return _SILENT if self._left > 0 or self._reached_before or self.probing else self._logger
 
     def now(self) -> datetime:
         """The backend's clock."""
@@ -204,9 +206,11 @@ class Session:
             if isinstance(call.step, WaitStep):  # what came does not fit, as with a trigger
                 self.fail(Failed(failure_of(error)))
                 raise
-            message = f"the recorded value of step {call.step.step_id!r} does not fit its type now: {error}"
+            message = (
+                f"the recorded value of step {call.step.step_id!r} does not fit its type now: {codec.misfit(error)}"
+            )
             self.fail(Parked(failure_of(NondeterminismError(message))))
-            raise NondeterminismError(message) from error
+            raise NondeterminismError(message) from None  # the cause shows the value
 
     def _decoded(self, step: Step, text: str) -> Any:
         match step:

@@ -120,9 +120,15 @@ class Store:
         self._known: set[tuple[str, str]] = set()
 
     # -- the head ----------------------------------------------------------------------------------
-    def enqueue(self, head: Head) -> None:
-        """Writes the head of a run that starts later; one that stands already is left alone."""
-        self._table.put({**self._born(head), "st": Status.QUEUED.value, "lx": 0, **self._key(head.run_id)}, _NO_RUN)
+    def enqueue(self, head: Head) -> Head | None:
+        """Writes the head of a run that starts later, with what is armed for it; None, or the one that stands."""
+        item: Item = {**self._born(head), "st": Status.QUEUED.value, "lx": 0, **self._key(head.run_id)}
+        if head.armed:
+            item["ar"] = armed_text(head.armed)
+        if head.timers:
+            item["tm"] = timers_text(head.timers)
+        standing = self._table.put(item, _NO_RUN)
+        return None if standing is None else head_of(standing)
 
     def unpark(self, head: Head) -> None:
         """Makes a parked run one that sleeps, its crashes forgiven; the message that asks for it then wakes it."""

@@ -22,6 +22,7 @@ from stepbridge.core.limits import BRANCH_THREADS
 from stepbridge.core.steps import BodyStep, MapStep, Step
 from stepbridge.engine.arming import Arming
 from stepbridge.engine.calls import Call, Result
+from stepbridge.engine.failures import LEAVING
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
 from stepbridge.engine.recording import Recording
@@ -91,6 +92,9 @@ class SyncReplay:
     def _carry_out(self, call: Call) -> Result:
         """Runs or arms the step without the baton, and takes it again when the result's turn has come."""
         session = self.session
+        if session.probing:
+            self._arming.note(call)
+            self._suspend(call)
         waiting = session.resume_waiting(call)
         is_map = isinstance(call.step, MapStep)
         if waiting and not is_map and call.started_in is None and (call.due_at is None or call.due_at > session.now()):
@@ -197,9 +201,7 @@ class SyncReplay:
             thread.join()
             self._threads.discard(thread.ident or 0)
             self._suspended.discard(thread.ident or 0)
-        stopped = next(
-            (r for r in group.results if isinstance(r, BaseException) and not isinstance(r, Exception)), None
-        )
+        stopped = next((result for result in group.results if isinstance(result, Suspended)), None)
         if stopped is not None:
             self._suspended.add(threading.get_ident())
             raise Suspended(str(stopped))
@@ -234,10 +236,10 @@ class SyncReplay:
             value = session.function.handler(context)
         except Suspended:
             passed = True
-        except (Exception, SystemExit) as raised:  # noqa: BLE001 - whatever user code raises decides the run
-            error = raised
-        except BaseException as raised:  # noqa: BLE001
+        except LEAVING as raised:
             session.fail(Aborted(raised))
+        except BaseException as raised:  # noqa: BLE001 - whatever user code raises decides the run
+            error = raised
         was_suspended = threading.get_ident() in self._suspended
         session.closed = True
         if session.fatal is not None:

@@ -1,0 +1,92 @@
+"""Waits in the match index: the items of one, and those of the events that cancel a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from stepbridge.core import ids
+from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.limits import RUN_MAX
+from stepbridge.core.matching import Want, want_event
+from stepbridge.core.records import ArmedWait, Head, Role, Wait
+from stepbridge.engine.operations import RERUN
+from stepbridge.engine.store import Store
+from stepbridge.function import Function
+
+
+def put_waits(store: Store, wants: Sequence[Want], template: Wait) -> ArmedWait:
+    """Puts the items of a wait, one for each place; the deadline that holds is the one that stood first."""
+    deadline = template.deadline
+    for index, want in enumerate(wants):
+        for signature, place in zip(want.signatures, want.places, strict=True):
+            store.add_signature(want.event_name, signature)
+            wait = replace(
+                template,
+                place=place,
+                index=index,
+                event_name=want.event_name,
+                expression=want.expression,
+                event=want.event,
+                deadline=deadline,
+            )
+            deadline = store.put_wait(wait).deadline
+    return armed_wait(wants, replace(template, deadline=deadline))
+
+
+def armed_wait(wants: Sequence[Want], template: Wait) -> ArmedWait:
+    """What the run's head lists of such a wait."""
+    return ArmedWait(
+        step_key=template.step_key,
+        step_id=template.step_id,
+        occurrence=template.occurrence,
+        places=tuple(place for want in wants for place in want.places),
+        deadline=template.deadline,
+        kind=template.kind,
+    )
+
+
+def cancel_waits(
+    function: Function[Any], head: Head, trigger: Mapping[str, Any], now: datetime
+) -> Iterator[tuple[Want, Wait]]:
+    """What a run wants to be cancelled by, and the template of each wait's items.
+
+    Raises:
+        StepError: `match` is a path that the trigger lacks.
+    """
+    began = max(head.started_at or now, from_ms(head.event.ts))  # the later one where the run is queued
+    for index, canceller in enumerate(function.cancellers):
+        pattern = canceller.pattern
+        step_id = f"cancel on {pattern.event}"
+        want = want_event(
+            pattern.event,
+            match=pattern.match,
+            if_exp=pattern.if_exp,
+            trigger=trigger,
+            run_id=head.run_id,
+            step_id=step_id,
+        )
+        yield (
+            want,
+            Wait(
+                place="",
+                run_id=head.run_id,
+                step_key=ids.step_key(f"~{step_id}", index),
+                step_id=f"~{step_id}",
+                occurrence=index,
+                role=Role.CANCEL,
+                event_name=pattern.event,
+                since_ms=_cancellable_since(head),
+                consumed=(head.event.id,),
+                armed_at=now,
+                deadline=began + (RUN_MAX if canceller.timeout is None else canceller.timeout),
+            ),
+        )
+
+
+def _cancellable_since(head: Head) -> int:
+    """Older cancel events do nothing: than the trigger, than a rerun of it, or than a run queued for its time."""
+    created_ms = to_ms(head.created_at)
+    return created_ms if RERUN in head.extra else min(head.event.ts, created_ms)
