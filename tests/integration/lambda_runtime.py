@@ -34,10 +34,18 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the standard library's name
         """Nothing."""
 
+    def handle(self) -> None:
+        """Requests until the other side is gone, by whatever death."""
+        with suppress(ConnectionError):
+            super().handle()
+
     def body(self) -> bytes:
-        """What was sent, in one piece or in chunks."""
+        """What was sent, in one piece or in chunks; a request of which a part never came is none."""
         if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            size = int(self.headers.get("Content-Length") or 0)
+            if len(sent := self.rfile.read(size)) < size:
+                raise ConnectionError
+            return sent
         parts = []
         while size := int(self.rfile.readline(), 16):
             parts.append(self.rfile.read(size))
