@@ -27,6 +27,7 @@ from stepbridge.core.conditions import Item
 from stepbridge.core.instants import from_ms
 from stepbridge.core.limits import INVOCATION
 from stepbridge.engine.calls import Stubs, no_stubs
+from stepbridge.engine.sealing import Keys
 from stepbridge.local.moto_process import (
     ACCOUNT,
     LOCK,
@@ -120,9 +121,9 @@ class MotoStack:
         self.requests = Requests()
         """What the app asked for, as it left for AWS; and what AWS would have done for it."""
         self.counted = take_clients(self.requests)
-        self.ports: Ports = ports_of(settings, self.counted.clients, world.clock)
+        self.ports: Ports = ports_of(settings, self.counted.clients, world.clock, keys=world.keys)
         driver = world.clients
-        self.readable: Ports = ports_of(settings, driver, world.clock)
+        self.readable: Ports = ports_of(settings, driver, world.clock, keys=world.keys)
         """The same, uncounted."""
         self.table = MotoTable(settings.table)
         self.queue = MotoQueue(driver, settings, self.requests, world.now, world.dice)
@@ -149,10 +150,14 @@ class MotoWorld:
         clock: Of the apps, and of moto if it is virtual.
         is_virtual: The clock does not go with the host's.
         dice: Everything happens at its worst.
+        keys: Seal what is kept; None: nothing is sealed.
     """
 
-    def __init__(self, *, clock: Clock, is_virtual: bool = True, dice: Dice | None = None) -> None:
+    def __init__(
+        self, *, clock: Clock, is_virtual: bool = True, dice: Dice | None = None, keys: Keys | None = None
+    ) -> None:
         self.clock = clock
+        self.keys = keys
         self.dice = dice
         self.now = Now(clock)
         self.requests = Requests()
