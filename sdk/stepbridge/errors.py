@@ -8,21 +8,26 @@ Exception
 │   └── StepInterruptedError     a step with `on_interrupt="raise"` was cut off by a crash
 ├── NestedStepError              a step inside a step; fails the run, cannot be swallowed
 ├── UnserializableOutputError    a value that JSON cannot carry; fails the run
-└── NondeterminismError          code no longer fits the recorded history; parks the run
+├── NondeterminismError          code no longer fits the recorded history; parks the run
+└── EncryptionError              the operator: a key is missing or another one, or a record was moved or altered
+    └── UnreadableError          the same, of what a write has just given back
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 __all__ = [
     "ConfigError",
+    "EncryptionError",
     "NestedStepError",
     "NonRetriableError",
     "NondeterminismError",
     "RetryAfterError",
     "StepError",
     "StepInterruptedError",
+    "UnreadableError",
     "UnserializableOutputError",
 ]
 
@@ -86,3 +91,20 @@ class UnserializableOutputError(Exception):
 
 class NondeterminismError(Exception):
     """Replayed code does not fit the recorded history; the run is parked until the code is mended."""
+
+
+class EncryptionError(Exception):
+    """A record at rest cannot be opened or sealed; the message names the mend. The message that needs it comes back."""
+
+
+class UnreadableError(EncryptionError):
+    """A write took effect, and what stands now cannot be opened.
+
+    Args:
+        reason: Why.
+        item: What stands, as it is.
+    """
+
+    def __init__(self, reason: str, item: Mapping[str, str | int | bytes]) -> None:
+        super().__init__(reason)
+        self.item = item

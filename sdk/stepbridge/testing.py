@@ -19,7 +19,7 @@ from stepbridge.engine.answers import Invocation
 from stepbridge.engine.calls import Stub
 from stepbridge.engine.engine import Engine
 from stepbridge.engine.publish import entries_of
-from stepbridge.engine.reader import Reader
+from stepbridge.engine.sealing import Keys
 from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError
@@ -30,6 +30,7 @@ from stepbridge.local.simulated import MotoSite, Site, beside_any_loop, event_of
 from stepbridge.local.standin import Given, StandIn
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.dice import Dice
+from stepbridge.memory.keys import LocalKeys
 from stepbridge.memory.requests import Requests
 from stepbridge.memory.world import World
 from stepbridge.ports import Message
@@ -38,7 +39,7 @@ from stepbridge.views import RunView, Steps, StepView
 if TYPE_CHECKING:
     from stepbridge.local.moto import MotoWorld
 
-__all__ = ["RunView", "Simulation", "StandIn", "StepView", "Steps", "context"]
+__all__ = ["LocalKeys", "RunView", "Simulation", "StandIn", "StepView", "Steps", "context"]
 
 _START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -77,6 +78,7 @@ class Simulation:
         reimport: Each invocation imports the apps' top-level packages anew, as a cold start does, so that no
             state of a module survives. The test's own imports stay as they are: what it patches in a module of
             the app is not seen by the runs; `stub` is.
+        keys: Seal step data at rest, as on a stack with `STEPBRIDGE_ENCRYPTION_KEYS`: `LocalKeys({"a": bytes(32)})`.
 
     Raises:
         ConfigError: There is no app, or no such backend, or `reimport` cannot find an app in a module; names
@@ -90,6 +92,7 @@ class Simulation:
         start: datetime | None = None,
         seed: int | None = None,
         reimport: bool = False,
+        keys: Keys | None = None,
     ) -> None:
         if not apps:
             message = "Simulation needs an app. Mend: Simulation(app)."
@@ -108,11 +111,11 @@ class Simulation:
         match backend:
             case "memory":
                 self._world = world = World(clock=self._clock, dice=self._dice)
-                self._sites += [site_of(world, app) for app in apps]
+                self._sites += [site_of(world, app, keys) for app in apps]
                 self._workers = Workers(blocking=False)
                 self._loop = RunLoop()
             case "moto":
-                self._world = moto_world(self._clock, self._dice)
+                self._world = moto_world(self._clock, self._dice, keys)
             case _:
                 message = f"backend={backend!r}. Mend: 'memory' or 'moto'."
                 raise ConfigError(message)
@@ -124,7 +127,7 @@ class Simulation:
                 world = undo.enter_context(self._world)
                 for app in self._apps:
                     stack = world.stack(app, self._stub_of)
-                    self._sites.append(MotoSite(app, stack, Reader(stack.readable)))
+                    self._sites.append(MotoSite(app, stack))
                 self._undo = undo.pop_all()
         return self
 
@@ -202,7 +205,7 @@ class Simulation:
 
     def _under_way(self) -> set[str]:
         """The runs that go on by themselves."""
-        heads = (head for site in self._sites for head in heads_of(site.stack))
+        heads = (head for site in self._sites for head in heads_of(site))
         return {head.run_id for head in heads if not head.status.is_terminal and head.status is not Status.PARKED}
 
     def _go_to(self, at: datetime) -> None:
@@ -280,7 +283,7 @@ class Simulation:
         """All runs, or all of a function, oldest first."""
         views: list[tuple[datetime, int, RunView]] = []
         for site in self._sites:
-            for index, head in enumerate(heads_of(site.stack)):
+            for index, head in enumerate(heads_of(site)):
                 if function_id in {None, head.function_id} and head.function_id:
                     views.append((head.created_at, index, site.reader.view(head)))
         return [view for _, _, view in sorted(views, key=lambda row: row[:2])]

@@ -59,6 +59,7 @@ def full(app: cdk.App) -> None:
         log_retention=logs.RetentionDays.ONE_YEAR,
         removal_policy=cdk.RemovalPolicy.DESTROY,
         kms_key=key,
+        step_data_keys=[key],
         alarm_topic=sns.Topic(stack, "Alarms", master_key=key, enforce_ssl=True),
     )
     wares.grant_client(iam.Role(stack, "Client", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com")))

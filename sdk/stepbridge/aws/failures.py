@@ -36,7 +36,9 @@ class _Fault:
 _MISSING: Final = _Fault("does not exist", "deploy the stack, or correct {setting} and the region")
 _DENIED: Final = _Fault("refuses this role", "allow the role {permission} on it")
 _STRANGER: Final = _Fault("does not accept these credentials", "renew the credentials")
-_KEY: Final = _Fault("has a KMS key that refuses", "enable the key, and allow this role to use it")
+_KEY: Final = _Fault(
+    "is, or has, a KMS key that refuses", "enable the key, allow this role to use it, and correct {setting}"
+)
 _QUOTA: Final = _Fault("has reached a quota", "have it raised in Service Quotas")
 
 _FAULTS: Final[Mapping[str, _Fault]] = {
@@ -89,6 +91,13 @@ _FAULTS: Final[Mapping[str, _Fault]] = {
             "KmsInvalidState",
             "KmsNotFound",
             "KmsOptInRequired",
+            # Of KMS itself.
+            "DisabledException",
+            "IncorrectKeyException",
+            "InvalidCiphertextException",
+            "InvalidKeyUsageException",
+            "KMSInvalidStateException",
+            "NotFoundException",
         ),
         _KEY,
     ),
@@ -100,12 +109,15 @@ _PASSING: Final = frozenset(
     {
         "ConditionalRequestConflict",
         "ConflictException",
+        "DependencyTimeoutException",
         "InternalError",
         "InternalException",
         "InternalFailure",
         "InternalServerError",
         "InternalServerException",
         "KMS.ThrottlingException",
+        "KMSInternalException",
+        "KeyUnavailableException",
         "KmsThrottled",
         "LimitExceededException",
         "OperationAborted",

@@ -36,6 +36,9 @@ class Settings:
     blobs_bucket: str
     blobs_prefix: str = ""
     """Put before every key as it is, `shop/` say."""
+    encryption_keys: str = ""
+    """ARNs of KMS keys, with commas: the first seals step data at rest, all of them open it. Empty: it is not sealed
+    by stepbridge, only by what the resources have."""
     region: str | None = None
     """`AWS_REGION` and `AWS_DEFAULT_REGION` stand in for it; None: the profile's."""
     endpoint_url: str | None = None
@@ -79,11 +82,12 @@ def _arn(service: str, resource: str) -> str:
     return rf"arn:aws[a-z-]*:{service}:[a-z0-9-]*:\d{{12}}:{resource}"
 
 
-_OPTIONAL: Final = frozenset({"blobs_prefix", "region", "endpoint_url", "log_level"})
+_OPTIONAL: Final = frozenset({"blobs_prefix", "encryption_keys", "region", "endpoint_url", "log_level"})
 _LAMBDA_LEVELS: Final = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"} | {
     level: level for level in ("DEBUG", "INFO", "ERROR")
 }
 """Lambda's names of the levels in Python's words. Source: Lambda developer guide, log-level filtering, 2026-11."""
+_KEY: Final = _arn("kms", r"key/[\w-]{1,64}")
 _URL: Final = r"https?://[^\s/]+(/\S*)?"
 _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "table": ("the name of a DynamoDB table", r"[\w.-]{3,255}"),
@@ -96,6 +100,7 @@ _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "scheduler_role_arn": ("the ARN of an IAM role", _arn("iam", r"role/[\w+=,.@/-]{1,512}")),
     "blobs_bucket": ("the name of an S3 bucket", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
     "blobs_prefix": ("a prefix of S3 keys", r"[\w!.*'()/-]{1,512}"),
+    "encryption_keys": ("ARNs of KMS keys, with commas", rf"{_KEY}(,{_KEY})*"),
     "region": ("an AWS region", r"[a-z]+(-[a-z0-9]+)+"),
     "endpoint_url": ("a URL", _URL),
     "log_level": ("DEBUG, INFO, WARNING, ERROR or CRITICAL", "DEBUG|INFO|WARNING|ERROR|CRITICAL"),

@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from stepbridge.aws.blobs import S3Blobs
 from stepbridge.aws.bus import EventBridgeBus
 from stepbridge.aws.clients import Clients
+from stepbridge.aws.kms import KmsKeys
 from stepbridge.aws.observability import ObservedTable, Observer
 from stepbridge.aws.queue import SqsQueue
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.table import DynamoTable
 from stepbridge.aws.timers import SchedulerTimers
+from stepbridge.engine.sealing import Keys, sealed
 from stepbridge.ports import Clock, Ports
 
 
@@ -25,7 +27,11 @@ class SystemClock:
 
 
 def ports(
-    settings: Settings, clients: Clients | None = None, clock: Clock | None = None, observer: Observer | None = None
+    settings: Settings,
+    clients: Clients | None = None,
+    clock: Clock | None = None,
+    observer: Observer | None = None,
+    keys: Keys | None = None,
 ) -> Ports:
     """One app's world on AWS. Makes no request, and no client before its first call.
 
@@ -34,13 +40,14 @@ def ports(
         clients: Of a session to share; None: of a new one.
         clock: Of a local backend whose time is moved; None: the host's.
         observer: Is told of the writes to runs; None: nobody is.
+        keys: Of a test; None: those of the settings, if any.
     """
     clients = clients or Clients.of(settings)
     clock = clock or SystemClock()
     table = DynamoTable(clients.dynamodb, settings.table)
     if observer is not None:
         table = ObservedTable(clients.dynamodb, settings.table, observer, clock.now)
-    return Ports(
+    made = Ports(
         table=table,
         queue=SqsQueue(clients.sqs, settings.queue_url, settings.dlq_url),
         bus=EventBridgeBus(clients.events, settings.bus_arn),
@@ -56,3 +63,6 @@ def ports(
         clock=clock,
         blocking=True,
     )
+    if keys is None and settings.encryption_keys:
+        keys = KmsKeys(clients.kms, settings.encryption_keys.split(","))
+    return made if keys is None else sealed(made, keys)

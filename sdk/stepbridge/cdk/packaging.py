@@ -48,6 +48,8 @@ class Package:
     """Of the runtime."""
     with_cel: bool = False
     """The app cannot be imported without `stepbridge[cel]`."""
+    with_encryption: bool = False
+    """Step data is sealed, by `stepbridge[encryption]`."""
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -126,6 +128,11 @@ def _check(package: Package, folder: Path) -> None:
         raise ConfigError(
             f"StepbridgeApp: app {package.app!r} uses if_exp, and its function would lack CEL."
             " Mend: let the project require stepbridge[cel], or name the extra that does in extras=."
+        )
+    if package.with_encryption and not (folder / "cryptography").is_dir():
+        raise ConfigError(
+            f"StepbridgeApp: app {package.app!r} has step_data_keys, and its function would lack cryptography."
+            " Mend: let the project require stepbridge[encryption], or name the extra that does in extras=."
         )
     if (size := bytes_of(folder)) > ASSET_BYTES_MAX:
         raise ConfigError(

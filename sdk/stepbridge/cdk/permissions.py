@@ -16,6 +16,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sqs as sqs
 
 from stepbridge.aws import schema
+from stepbridge.aws.kms import CONTEXT
 from stepbridge.aws.stacks import PERMISSION as DESCRIBE
 from stepbridge.cdk.timers import SCHEDULER, Timers
 
@@ -48,6 +49,9 @@ KEY: Final = (
 )
 """Through DynamoDB, SQS and S3. Source: DynamoDB guide, "Authorizing use of a customer managed key", 2026."""
 _THROUGH: Final = ("dynamodb", "s3", "sqs")
+SEAL: Final = "kms:GenerateDataKey"
+OPEN: Final = "kms:Decrypt"
+"""Of step data, which the dispatcher seals itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,8 @@ class Parts:
     bus: events.IEventBus
     timers: Timers
     key: kms.IKey | None
+    step_data_keys: tuple[kms.IKey, ...] = ()
+    """The first seals step data, all of them open it."""
 
     @property
     def blobs_arn(self) -> str:
@@ -94,6 +100,7 @@ def dispatcher_statements(parts: Parts, log_group: logs.ILogGroup) -> list[iam.P
         *_blobs(parts, BLOBS),
         _allow("Logs", LOGS, log_group.log_group_arn),  # ends in `:*`, its streams
         *_key(parts),
+        *_step_data(parts),
     ]
 
 
@@ -108,6 +115,7 @@ def client_statements(parts: Parts) -> list[iam.PolicyStatement]:
         _allow("Stack", (DESCRIBE,), cdk.Stack.of(parts.timers).stack_id),
         *_blobs(parts, BLOBS[:1]),
         *_key(parts),
+        *_step_data(parts),
     ]
 
 
@@ -131,6 +139,18 @@ def _key(parts: Parts) -> list[iam.PolicyStatement]:
                 "StringEquals": {"kms:ViaService": [f"{service}.{region}.amazonaws.com" for service in _THROUGH]}
             },
         )
+    ]
+
+
+def _step_data(parts: Parts) -> list[iam.PolicyStatement]:
+    """For data keys only: the encryption context says so."""
+    if not parts.step_data_keys:
+        return []
+    first, *_ = arns = [key.key_arn for key in parts.step_data_keys]
+    conditions = {"StringEquals": {f"kms:EncryptionContext:{name}": value for name, value in CONTEXT.items()}}
+    return [
+        iam.PolicyStatement(sid="SealStepData", actions=[SEAL], resources=[first], conditions=conditions),
+        iam.PolicyStatement(sid="OpenStepData", actions=[OPEN], resources=arns, conditions=conditions),
     ]
 
 

@@ -45,6 +45,7 @@ from stepbridge.core.records import (
     Timer,
     Wait,
 )
+from stepbridge.core.sealed import in_clear
 
 HEAD_SK: Final = "#"
 JOIN_SK: Final = "#join"
@@ -118,11 +119,11 @@ def stored_attributes(prefix: str, value: Stored | None) -> Item:
 def stored_value(item: Item, prefix: str) -> Stored | None:
     """The stored value under `prefix`, None where there is none."""
     if prefix in item:
-        return str(item[prefix])
+        return str(in_clear(item[prefix]))
     if prefix + "z" in item:
-        return bytes(item[prefix + "z"])  # type: ignore[arg-type]
+        return bytes(in_clear(item[prefix + "z"]))  # type: ignore[call-overload, no-any-return]
     if prefix + "r" in item:
-        return Blob(str(item[prefix + "r"]))
+        return Blob(str(in_clear(item[prefix + "r"])))
     return None
 
 
@@ -134,7 +135,7 @@ def failure_text(failure: Failure) -> str:
 def _failure(item: Item) -> Failure | None:
     if "er" not in item:
         return None
-    name, message, stack = json.loads(str(item["er"]))
+    name, message, stack = json.loads(str(in_clear(item["er"])))
     return Failure(name=name, message=message, stack=stack)
 
 
@@ -388,7 +389,7 @@ def wait_of(item: Item) -> Wait:
         event_name=str(item["en"]),
         since_ms=int(item.get("si", 0)),
         expression=str(item.get("ex", "")),
-        event=str(item.get("ev", "")),
+        event=str(in_clear(item.get("ev", ""))),
         consumed=tuple(json.loads(str(item.get("no", "[]")))),
         armed_at=from_ms(int(item["t0"])),
         deadline=from_ms(int(item["du"])),

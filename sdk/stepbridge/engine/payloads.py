@@ -1,4 +1,7 @@
-"""Where values live: in the item, compressed, or as a blob when large. The one door for step data at rest."""
+"""Where values live: in the item, compressed, or as a blob when large.
+
+The one door for step data at rest; `engine/sealing.py` stands behind it, around table and blobs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from stepbridge.core import codec
 from stepbridge.core.ids import digest
 from stepbridge.core.limits import INLINE_BYTES
 from stepbridge.core.records import Blob, Stored
+from stepbridge.core.sealed import in_clear
 from stepbridge.ports import Blobs
 
 
@@ -33,5 +37,6 @@ class Payloads:
         """The text that was kept."""
         if isinstance(stored, Blob):
             data = self._blobs.get(stored.key)
+            in_clear(data)
             stored = data if data[:1] == b"\x78" else data.decode()  # zlib's first byte; JSON never has it
         return codec.unsqueeze(stored)

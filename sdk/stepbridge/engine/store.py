@@ -5,7 +5,8 @@ The conditions are the protocol. Each clause has a name that says what it protec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -67,6 +68,7 @@ from stepbridge.core.records import (
     Wait,
 )
 from stepbridge.core.transitions import Cause, allowing
+from stepbridge.errors import UnreadableError
 from stepbridge.ports import Table
 
 
@@ -157,13 +159,24 @@ class Store:
             add={"ep": 1},
             remove=("wk",),
         )
-        answer = self._table.update(head_key(run_id), change, when)
+        try:
+            answer = self._table.update(head_key(run_id), change, when)
+        except UnreadableError as error:
+            self._give_back(run_id, holder, error.item)
+            raise
         head = None if answer.item is None else head_of(answer.item)
         if answer.ok and head is not None:
             return Claimed(head, is_new=head.epoch == 1)
         if head is not None and head.holder == holder and head.status is Status.RUNNING:
             return Claimed(head, is_new=head.epoch == 1)  # our own claim, whose answer was lost
         return Refused(head)
+
+    def _give_back(self, run_id: str, holder: str, item: Mapping[str, Value]) -> None:
+        """A claim whose head cannot be read is no crash: the run goes on once the key is there again."""
+        if item.get("ho") == holder:
+            epoch = int(item["ep"])
+            with suppress(UnreadableError):
+                self._table.update(head_key(run_id), Change(set={"lx": 0, "fe": epoch}), _still_mine(epoch))
 
     def head(self, run_id: str) -> Head | None:
         """The head, or None."""

@@ -28,6 +28,7 @@ from stepbridge.core.conditions import Item, Key
 from stepbridge.core.instants import from_ms
 from stepbridge.core.limits import INVOCATION
 from stepbridge.engine.calls import Stubs, no_stubs
+from stepbridge.engine.sealing import Keys
 from stepbridge.local.moto_bill import BilledTable
 from stepbridge.local.moto_process import (
     ACCOUNT,
@@ -133,11 +134,11 @@ class MotoStack:
         """What the app asked for, as it left for AWS; and what AWS would have done for it."""
         self.counted = take_clients(self.requests, world.time)
         self.table = MotoTable(settings.table)
-        ports = ports_of(settings, self.counted.clients, world.clock)
+        ports = ports_of(settings, self.counted.clients, world.clock, keys=world.keys)
         table = BilledTable(self.counted.clients.dynamodb, settings.table, self.requests, self.table.item)
         self.ports: Ports = replace(ports, table=table)
         driver = world.clients
-        self.readable: Ports = ports_of(settings, driver, world.clock)
+        self.readable: Ports = ports_of(settings, driver, world.clock, keys=world.keys)
         """The same, uncounted."""
         self.queue = MotoQueue(driver, settings, self.requests, world.now, world.dice)
         self.timers = MotoTimers(driver, settings, self.requests, world.clock, world.dice)
@@ -163,10 +164,14 @@ class MotoWorld:
         clock: Of the apps, and of moto if it is virtual.
         is_virtual: The clock does not go with the host's.
         dice: Everything happens at its worst.
+        keys: Seal what is kept; None: nothing is sealed.
     """
 
-    def __init__(self, *, clock: Clock, is_virtual: bool = True, dice: Dice | None = None) -> None:
+    def __init__(
+        self, *, clock: Clock, is_virtual: bool = True, dice: Dice | None = None, keys: Keys | None = None
+    ) -> None:
         self.clock = clock
+        self.keys = keys
         self.dice = dice
         self.now = Now(clock)
         self.requests = Requests()

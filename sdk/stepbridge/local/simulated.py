@@ -18,6 +18,7 @@ from stepbridge.core.items import HEAD_SK, head_of
 from stepbridge.core.records import Head
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants
+from stepbridge.engine.sealing import Keys, SealedTable, sealed
 from stepbridge.engine.store import Store
 from stepbridge.errors import ConfigError
 from stepbridge.events import Event
@@ -42,7 +43,12 @@ class Site:
     ports: Ports
     store: Store
     """What a warm process keeps: which signatures it has put."""
-    reader: Reader
+    readable: Ports
+
+    @property
+    def reader(self) -> Reader:
+        """Of the app's runs."""
+        return Reader(self.readable)
 
     def restart(self) -> None:
         """A warm process ends."""
@@ -55,22 +61,34 @@ class MotoSite:
 
     app: App
     stack: MotoStack
-    reader: Reader
+
+    @property
+    def readable(self) -> Ports:
+        """The app's world, uncounted."""
+        return self.stack.readable
+
+    @property
+    def reader(self) -> Reader:
+        """Of the app's runs."""
+        return Reader(self.readable)
 
     def restart(self) -> None:
         """A warm process ends; the next one has the site's app."""
         self.stack.restart(self.app)
 
 
-def site_of(world: World, app: App) -> Site:
+def site_of(world: World, app: App, keys: Keys | None = None) -> Site:
     """The app in a world in memory; its reader is not billed."""
     stack = world.stack(app.id, lambda entry: wants(app, entry.name))
     unseen = Requests()
     readable = replace(stack.ports, table=stack.table.counted_by(unseen), blobs=stack.blobs.counted_by(unseen))
-    return Site(app, stack, stack.ports, Store(stack.ports.table), Reader(readable))
+    ports = stack.ports
+    if keys is not None:
+        ports, readable = sealed(ports, keys), sealed(readable, keys)
+    return Site(app, stack, ports, Store(ports.table), readable)
 
 
-def moto_world(clock: VirtualClock, dice: Dice | None) -> MotoWorld:
+def moto_world(clock: VirtualClock, dice: Dice | None, keys: Keys | None = None) -> MotoWorld:
     """A world in moto, yet to be entered.
 
     Raises:
@@ -81,12 +99,14 @@ def moto_world(clock: VirtualClock, dice: Dice | None) -> MotoWorld:
         raise ConfigError(message)
     from stepbridge.local.moto import MotoWorld
 
-    return MotoWorld(clock=clock, dice=dice)
+    return MotoWorld(clock=clock, dice=dice, keys=keys)
 
 
-def heads_of(stack: Stack | MotoStack) -> list[Head]:
+def heads_of(site: Site | MotoSite) -> list[Head]:
     """The heads of all runs, in the order in which they were made."""
-    return [head_of(item) for item in stack.table.items() if item["sk"] == HEAD_SK]
+    items = [item for item in site.stack.table.items() if item["sk"] == HEAD_SK]
+    table = site.readable.table
+    return [head_of(table.opened(item) if isinstance(table, SealedTable) else item) for item in items]
 
 
 def event_of(entry: Entry, at: datetime) -> Event[Any]:
