@@ -98,7 +98,7 @@ class LocalServer:
         http.start()
         driving = self._loop.create_task(self._driver.run())
         try:
-            with _patient_collector():
+            with _patient_collector(), _kept_logs(self.service.run_logs):
                 while not driving.done():
                     self._drive(driving)
         finally:
@@ -139,6 +139,17 @@ class LocalServer:
             self._loop.run_until_complete(_end_tasks())
         self._workers.close()
         self._loop.close()
+
+
+@contextmanager
+def _kept_logs(handler: logging.Handler) -> Iterator[None]:
+    """Whatever is logged meanwhile passes the handler."""
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 @contextmanager
