@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from stepbridge.cli import runs, words
-from stepbridge.cli.options import URL, AsJson, Data, Url, data_of
+from stepbridge.cli.options import URL, AsJson, Data, RunId, Url, data_of
 from stepbridge.cli.output import Output
 from stepbridge.cli.problems import OK, CommandError
 from stepbridge.cli.project import CONFIG
@@ -46,12 +47,17 @@ def dev(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")] = 8787,
     *,
     first_event: Annotated[bool, typer.Option(help="Send one event at the start and show what it does.")] = True,
+    reload: Annotated[bool, typer.Option(help="Load the handlers anew when a file of the project changes.")] = True,
+    state: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep the runs in this file, for the next `dev`.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run an app on this machine, on the engine that AWS will run, until Ctrl-C."""
     from stepbridge.cli.dev import serve
 
-    serve(app, port=port, first_event=first_event, output=Output(as_json=as_json))
+    output = Output(as_json=as_json)
+    serve(app, port=port, first_event=first_event, reload=reload, state=state, output=output)
 
 
 @app.command()
@@ -113,6 +119,13 @@ def invoke(
         output.document(started)
     else:
         output.text(f"run {started['run_id']} of {started['function_id']}")
+
+
+@app.command()
+def wake(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
+    """Skip time for one run of the local server: what it waits for next is due now."""
+    remote, output = Remote(url), Output(as_json=as_json)
+    runs.tell(remote.post("runs", runs.whole_id(remote, run_id), "wake"), output)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from pdb import Pdb
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,16 +22,20 @@ from stepbridge.cli.project import Project, find_project
 
 if TYPE_CHECKING:
     from stepbridge.app import App
+    from stepbridge.local.reload import Reloader
+    from stepbridge.local.server import LocalServer
 
 _PATIENCE_SECONDS: Final = 3.0
 """What a Ctrl-C leaves to threads of steps; a thread cannot be stopped, so the process is then ended."""
 
 
-def serve(wanted: str | None, *, port: int, first_event: bool, output: Output) -> None:
+def serve(
+    wanted: str | None, *, port: int, first_event: bool, reload: bool, state: Path | None, output: Output
+) -> None:
     """Runs the app until Ctrl-C or SIGTERM.
 
     Raises:
-        CommandError: The app cannot be imported, or the port cannot be used.
+        CommandError: The app cannot be imported, or the port or the state file cannot be used.
     """
     began = time.monotonic()
     _log_to_stderr()
@@ -41,24 +46,46 @@ def serve(wanted: str | None, *, port: int, first_event: bool, output: Output) -
     from stepbridge.local.server import LocalServer
 
     try:
-        server = LocalServer(app, port=port)
+        server = LocalServer(app, port=port, state=state)
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
     narrator = Narrator(server, output, _event(project, app), send=first_event, broken=server.stop)
     _stop_on_signals(server.stop)
-    _greet(app, server.url, time.monotonic() - began, output)
+    _leave_ctrl_c_alone()
+    reloader = _reloader(project, wanted, server, output)
+    _greet(app, server.url, time.monotonic() - began, state, output)
     narrator.start()
+    if reload:
+        reloader.start()
     server.run()
+    reloader.stop()
     narrator.stop()
     output.text("Stopped.")
 
 
-def _greet(app: App, url: str, seconds: float, output: Output) -> None:
+def _reloader(project: Project, wanted: str | None, server: LocalServer, output: Output) -> Reloader:
+    from stepbridge.local.reload import Reloader, Sources
+
+    def tell(files: list[str], error: BaseException | None) -> None:
+        names = ", ".join(os.path.relpath(file, project.root) for file in files)
+        functions = [name for site in server.service.sites for name in site.app.functions]
+        if output.as_json:
+            output.record({"changed": files, "error": None if error is None else str(error), "functions": functions})
+        elif error is None:
+            output.text(f"{names} changed: {len(functions)} functions loaded anew", "bold")
+        else:
+            output.text(f"{names} changed, and the code before it goes on: {error}", "bold red")
+
+    return Reloader(Sources(project.root), lambda: project.load(wanted), server.call, server.adopt, tell)
+
+
+def _greet(app: App, url: str, seconds: float, state: Path | None, output: Output) -> None:
     if output.as_json:
         output.record({"ready": url, "app_id": app.id, "functions": list(app.functions)})
         return
     output.text(f"stepbridge dev  app {app.id}, {len(app.functions)} functions, at {url}", "bold")
-    output.text(f"Ready in {words.length(seconds)}. Runs are kept in memory, until this ends.", "dim")
+    kept = "in memory, until this ends" if state is None else f"in {state}"
+    output.text(f"Ready in {words.length(seconds)}. Runs are kept {kept}.", "dim")
 
 
 def _event(project: Project, app: App) -> dict[str, Any] | None:
@@ -86,6 +113,16 @@ def _stop_on_signals(stop: Callable[[], None]) -> None:
 
     signal.signal(signal.SIGINT, handle)
     signal.signal(signal.SIGTERM, handle)
+
+
+def _leave_ctrl_c_alone() -> None:
+    """`breakpoint()` is pdb's as ever; but once it goes on, Ctrl-C ends the server and is not pdb's."""
+    if sys.breakpointhook is sys.__breakpointhook__ and not os.environ.get("PYTHONBREAKPOINT"):
+        sys.breakpointhook = _breakpoint
+
+
+def _breakpoint(*_args: object, **_options: object) -> None:
+    Pdb(nosigint=True).set_trace(sys._getframe(1))  # noqa: SLF001 - the caller's, as pdb takes it
 
 
 def _leave(why: str) -> None:

@@ -111,14 +111,14 @@ def watch(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
 def cancel(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
     """Cancel a run, and the runs that it is waiting for."""
     remote = Remote(url)
-    _tell(remote.post("runs", whole_id(remote, run_id), "cancel"), Output(as_json=as_json))
+    tell(remote.post("runs", whole_id(remote, run_id), "cancel"), Output(as_json=as_json))
 
 
 @app.command()
 def resume(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
     """Let a parked run go on, its code mended."""
     remote = Remote(url)
-    _tell(remote.post("runs", whole_id(remote, run_id), "resume"), Output(as_json=as_json))
+    tell(remote.post("runs", whole_id(remote, run_id), "resume"), Output(as_json=as_json))
 
 
 @app.command()
@@ -157,7 +157,8 @@ def whole_id(remote: Remote, text: str) -> str:
     return meant[0] if meant else text
 
 
-def _tell(run: Json, output: Output) -> None:
+def tell(run: Json, output: Output) -> None:
+    """Says how a run stands."""
     if output.as_json:
         output.document(run)
     else:

@@ -7,7 +7,8 @@
     POST /api/functions/{id}/invoke     {"data"}                        {"run_id", "function_id"}
     GET  /api/runs                      ?function_id&status&since&limit&cursor    {"runs", "cursor"}
     GET  /api/runs/{id}                                                 the run
-    POST /api/runs/{id}/cancel, resume                                  the run
+    GET  /api/runs/{id}/logs                                            {"lines", "dropped"}, see `RunLogs`
+    POST /api/runs/{id}/cancel, resume, wake                            the run
     POST /api/runs/{id}/rerun           {"from_step"}                   {"run_id", "function_id"} of the new run
 
 Errors: {"error": {"code", "message"}} with a status of HTTP.
@@ -35,7 +36,7 @@ BODY_MAX: Final = 8 * 1024 * 1024
 LIMIT_MAX: Final = 1_000
 """Rows of a page."""
 _FOLLOW_SECONDS: Final = 5.0
-"""How long the answer to `cancel` and `resume` waits for the run to have changed."""
+"""How long the answer to `cancel`, `resume` and `wake` waits for the run to have changed."""
 _LOOK_SECONDS: Final = 0.01
 
 
@@ -62,9 +63,11 @@ def api_routes(service: Service) -> list[Route]:
         route("GET", "functions", _functions),
         route("POST", "functions/{function_id:path}/invoke", _invoke),
         route("GET", "runs", _runs),
+        route("GET", "runs/{run_id:path}/logs", _logs),
         route("GET", "runs/{run_id:path}", _run),
         route("POST", "runs/{run_id:path}/cancel", _cancel),
         route("POST", "runs/{run_id:path}/resume", _resume),
+        route("POST", "runs/{run_id:path}/wake", _wake),
         route("POST", "runs/{run_id:path}/rerun", _rerun),
     ]
 
@@ -119,6 +122,17 @@ async def _resume(service: Service, request: Request) -> Json:
     run_id = request.path_params["run_id"]
     service.resume(run_id)
     return await _follow(service, run_id, lambda status: status is not Status.PARKED)
+
+
+async def _wake(service: Service, request: Request) -> Json:
+    run_id = request.path_params["run_id"]
+    epoch = service.epoch(run_id)
+    service.wake(run_id)
+    return await _follow(service, run_id, lambda status: status is not Status.RUNNING and service.epoch(run_id) > epoch)
+
+
+async def _logs(service: Service, request: Request) -> Json:
+    return service.logs(request.path_params["run_id"])
 
 
 async def _rerun(service: Service, request: Request) -> Json:

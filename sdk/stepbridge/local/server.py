@@ -15,7 +15,8 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
@@ -30,7 +31,8 @@ from stepbridge.local.driver import Driver
 from stepbridge.local.log import EventLog
 from stepbridge.local.runs import RunList
 from stepbridge.local.service import Service
-from stepbridge.local.sites import site_of
+from stepbridge.local.sites import renewed, site_of
+from stepbridge.local.state import StateFile
 from stepbridge.local.web import web_app
 from stepbridge.memory.clock import SystemClock
 from stepbridge.memory.world import World
@@ -54,16 +56,24 @@ class LocalServer:
         apps: One or several; they share a bus.
         port: Of 127.0.0.1; 0: any that is free.
         routes: Makes further routes of HTTP, given the service.
+        state: A file that keeps the runs for the next server; None: they end with this one.
 
     Raises:
-        ConfigError: The port is taken, or may not be used.
+        ConfigError: The port is taken, or may not be used; or the state file is, or cannot be read.
     """
 
     def __init__(
-        self, *apps: App, port: int = PORT, routes: Callable[[Service], Sequence[BaseRoute]] | None = None
+        self,
+        *apps: App,
+        port: int = PORT,
+        routes: Callable[[Service], Sequence[BaseRoute]] | None = None,
+        state: Path | None = None,
     ) -> None:
-        self._socket = _listening(port)
         world = World(clock=SystemClock(), log_max=_BUS_LOG_MAX)
+        with ExitStack() as undo:
+            self._socket = undo.enter_context(_listening(port))
+            self._state = None if state is None else _taken_up(state, world)
+            undo.pop_all()
         self._workers = Workers(blocking=False)
         runs = RunList()
         sites = [site_of(world, app, self._workers, runs) for app in apps]
@@ -92,13 +102,36 @@ class LocalServer:
         """Where it listens."""
         return f"http://{HOST}:{self._socket.getsockname()[1]}"
 
+    def call(self, work: Callable[[], None]) -> None:
+        """Has `work` done on the engine's loop, between two turns of the handlers. Safe in any thread."""
+        with suppress(RuntimeError):  # the loop is closed: nothing is left to be done
+            self._loop.call_soon_threadsafe(work)
+
+    def adopt(self, app: App) -> None:
+        """Runs go on with this app's code from their next invocation on; to be called on the engine's loop.
+
+        What is executed meanwhile ends with the code that it began with, as after a deployment.
+
+        Raises:
+            ConfigError: The server has no app of this id.
+        """
+        sites = self.service.sites
+        for index, site in enumerate(sites):
+            if site.app.id == app.id:
+                sites[index] = renewed(site, self.service.world, app, self._workers)
+                return
+        raise ConfigError(f"the app's id is {app.id!r} now: another id, other runs. Mend: start the server again.")
+
     def run(self) -> None:
         """Serves until `stop`. What an app's code raises never ends it, `SystemExit` included."""
         http = threading.Thread(target=self._serve_http, name="stepbridge-http", daemon=True)
         http.start()
         driving = self._loop.create_task(self._driver.run())
+        if self._state is not None:
+            self.service.runs.listen(self._state.touch)
+            self._loop.create_task(self._state.keep(self.service.world))
         try:
-            with _patient_collector():
+            with _patient_collector(), _kept_logs(self.service.run_logs):
                 while not driving.done():
                     self._drive(driving)
         finally:
@@ -137,8 +170,32 @@ class LocalServer:
         self._socket.close()
         with suppress(RuntimeError):
             self._loop.run_until_complete(_end_tasks())
+        if self._state is not None:
+            self._state.save(self.service.world)
+            self._state.close()
         self._workers.close()
         self._loop.close()
+
+
+def _taken_up(path: Path, world: World) -> StateFile:
+    state = StateFile(path)
+    try:
+        state.load(world)
+    except ConfigError:
+        state.close()
+        raise
+    return state
+
+
+@contextmanager
+def _kept_logs(handler: logging.Handler) -> Iterator[None]:
+    """Whatever is logged meanwhile passes the handler."""
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ a run. All are safe in any thread.
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -22,9 +23,11 @@ from stepbridge.engine.publish import entries_of
 from stepbridge.events import drafts_of
 from stepbridge.function import Function
 from stepbridge.local.log import EventLog, Logged
+from stepbridge.local.run_logs import RunLogs
 from stepbridge.local.runs import RunList
 from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row
 from stepbridge.local.sites import Site
+from stepbridge.local.wake import wake
 from stepbridge.memory.world import World
 from stepbridge.ports import Outgoing
 
@@ -44,6 +47,7 @@ class Service:
         self.sites = sites
         self.runs = runs
         self.log = log
+        self.run_logs = RunLogs(world.clock)
 
     # -- events ------------------------------------------------------------------------------------
     def send(self, events: object, *, source: str = "local") -> Json:
@@ -171,6 +175,14 @@ class Service:
         """
         return self._get(run_id)[1].status
 
+    def epoch(self, run_id: str) -> int:
+        """How many invocations have had the run.
+
+        Raises:
+            UnknownError: There is no such run.
+        """
+        return self._get(run_id)[1].epoch
+
     def cancel(self, run_id: str) -> None:
         """Asks for the run's end; it follows within moments.
 
@@ -194,6 +206,34 @@ class Service:
         if head.status is not Status.PARKED:
             raise ConflictError(f"run {run_id} is {head.status.value}; only a PARKED run is to be resumed")
         site.operations.resume(run_id)
+
+    def wake(self, run_id: str) -> datetime:
+        """Skips time for one run: what it waits for next is due at once, a sleep, a retry or a wait's timeout.
+
+        Returns:
+            When it would have been due; the run goes on within moments.
+
+        Raises:
+            UnknownError: There is no such run.
+            ConflictError: It waits for nothing that time brings.
+        """
+        site, head = self._get(run_id)
+        due = wake(site.ports, head)
+        if due is None:
+            raise ConflictError(f"run {run_id} is {head.status.value}, and waits for nothing that time brings")
+        return due
+
+    def logs(self, run_id: str) -> Json:
+        """What was logged of a run, oldest first: the last lines that this process has kept.
+
+        Returns:
+            `lines`, and how many older ones were `dropped`.
+
+        Raises:
+            UnknownError: There is no such run.
+        """
+        self._get(run_id)
+        return self.run_logs.of(run_id)
 
     def rerun(self, run_id: str, from_step: str | None = None) -> Json:
         """Starts a new run with the run's event; before `from_step` it has the run's records.

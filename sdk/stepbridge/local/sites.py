@@ -62,3 +62,14 @@ def site_of(world: World, app: App, workers: Workers, runs: RunList) -> Site:
         reader=Reader(ports),
         operations=Operations(app.id, ports, tuple(app.functions)),
     )
+
+
+def renewed(site: Site, world: World, app: App, workers: Workers) -> Site:
+    """The site with this app's code: its records, its messages and its reader stay."""
+    world.stack(app.id, lambda entry: wants(app, entry.name))
+    return replace(
+        site,
+        app=app,
+        engine=Engine(app, site.ports, workers, site.store),
+        operations=Operations(app.id, site.ports, tuple(app.functions)),
+    )

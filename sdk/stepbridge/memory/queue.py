@@ -201,6 +201,15 @@ class MemoryQueue:
                 held = _Held(**message)
                 self._schedule(held, held.visible_at)
 
+    def recall(self) -> None:
+        """What is in flight is there again at once, as if it had never been received: its receivers are gone."""
+        now = self._clock.now()
+        with self._lock:
+            for _, turn, held in list(self._heap):
+                if turn == held.turn and held.receives:
+                    held.receives = 0
+                    self._schedule(held, now)
+
     def _tell(self) -> None:
         if self.on_deliver is not None:
             self.on_deliver()
