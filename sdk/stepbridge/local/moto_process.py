@@ -112,7 +112,10 @@ class _Shared:
         return _MILLIS() if now is None else now.millis()
 
     def _current(self) -> Now | None:
-        return self._now if self._asked else self.open[-1]
+        if self._asked:
+            return self._now
+        # A module of moto's that was first imported in a world keeps our `utcnow` when the world has ended.
+        return self.open[-1] if self.open else None
 
     def _start(self) -> None:
         answer = BotocoreStubber.__call__
