@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(VENV)/.uv-$(UV_VERSION)
 READY := $(VENV)/.ready
+E2E := .venvs/e2e
+E2E_READY := $(E2E)/.ready
 SOURCES := $(wildcard sdk functions infra tests)
 
 export JSII_NODE := $(CURDIR)/$(BIN)/node
@@ -15,7 +17,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: dev test lint types unit soak kills moto format clean help
+.PHONY: dev test lint types unit soak kills moto e2e format clean help
 
 dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
@@ -42,6 +44,9 @@ kills: $(READY) ## Kill dispatcher processes, several at once, until 1,000 runs 
 moto: $(READY) ## Play the scenarios and the acceptance suite on the AWS adapters against moto.
 	$(BIN)/python -m pytest tests/scenarios tests/acceptance --backend moto --timeout 300
 
+e2e: $(READY) $(E2E_READY) ## Deploy with the real CDK CLI to an emulator, use it, update it, destroy it (4 min).
+	$(BIN)/python -m pytest tests/e2e --timeout 400 --durations 5
+
 unit: $(READY) ## Run the unit tests alone (ARGS="-k codec").
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
@@ -60,6 +65,15 @@ help: ## Show this list.
 $(READY): pyproject.toml uv.lock $(UV)
 	@echo "Filling $(VENV) from uv.lock ..."
 	@$(BIN)/uv sync --quiet --frozen --all-groups --all-extras
+	@touch $@
+
+$(E2E_READY): $(READY) tests/e2e/requirements.txt tests/e2e/package-lock.json
+	@echo "Filling $(E2E) ..."
+	@rm -rf $(E2E)
+	@$(BIN)/uv venv --quiet --python $(BIN)/python $(E2E)
+	@$(BIN)/uv pip install --quiet --python $(E2E)/bin/python --requirements tests/e2e/requirements.txt
+	@cp tests/e2e/package.json tests/e2e/package-lock.json $(E2E)
+	@PATH=$(CURDIR)/$(BIN):$$PATH npm ci --silent --no-audit --no-fund --prefix $(E2E)
 	@touch $@
 
 $(UV):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from cdk_nag import AwsSolutionsChecks
 
 from infra.stack import ROOT, ShopStack
 from stepbridge.cdk import StepbridgeApp
+from stepbridge.cdk.asset import code_of
+from stepbridge.cdk.packaging import Package
 from tests.infra.templates import Template, templates_in
 
 PROJECT = Path(__file__).parent / "project"
@@ -71,6 +74,21 @@ def refused(outdir: Path, *, timeout: int | None = None, event_bus: str | None =
     given = None if event_bus is None else events.EventBus.from_event_bus_name(stack, "Bus", event_bus)
     span = None if timeout is None else cdk.Duration.seconds(timeout)
     StepbridgeApp(stack, "Shop", app="functions.shop:app", source=ROOT, timeout=span, event_bus=given, **props)
+
+
+def assets(outdir: Path, packages: Mapping[str, Package]) -> dict[str, str]:
+    """The names of the assets, built, of a function each, by the names of their stacks."""
+    app = cdk.App(outdir=str(outdir))
+    for name, package in packages.items():
+        lambda_.Function(
+            cdk.Stack(app, name),
+            "Function",
+            code=code_of(package),
+            handler="unused",
+            runtime=lambda_.Runtime.PYTHON_3_14,
+        )
+    app.synth()
+    return {name: one.one("Lambda::Function")["Code"]["S3Key"] for name, one in templates_in(outdir).items()}
 
 
 def two_on_one_bus(outdir: Path) -> Template:

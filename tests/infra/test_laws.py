@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from functions.shop import app as shop
 from stepbridge.aws import schema, timers
+from stepbridge.aws.observability import Observer
 from stepbridge.aws.settings import Settings, variable
 from stepbridge.cdk import numbers
 from stepbridge.cdk.patterns import aws_pattern, own_pattern
 from stepbridge.core import limits
 from stepbridge.core.cron import parse_cron
 from stepbridge.core.messages import Tick, work_of
+from stepbridge.core.records import Status
 from stepbridge.local import moto_stack
 from tests.infra.project.wares import app as wares
 from tests.infra.templates import Json, Template
@@ -195,16 +198,46 @@ def _cron(schedule: Json) -> tuple[str, str]:
 
 
 # -- people ----------------------------------------------------------------------------------------
+ALARMS = {
+    *("DeadLetters", "Undelivered", "OldestMessage", "Parked", "Errors", "Throttles"),
+    *("TimerErrors", "TimersDropped", "TimersThrottled", "TableReads", "TableWrites", "IndexWrites"),
+}
+
+
 def test_every_alarm_says_what_to_do(plain: Template, full: Template) -> None:
     """One for each way to fail; silent while there is no data; told to the topic where there is one."""
-    names = {"DeadLetters", "Undelivered", "OldestMessage", "Errors", "Throttles", "Scheduler", "TableThrottles"}
     for template in (plain, full):
         alarms = template.named("CloudWatch::Alarm")
-        assert {next(one for one in names if f"Watch{one}" in name) for name in alarms} == names
+        assert {next(one for one in ALARMS if f"Watch{one}" in name) for name in alarms} == ALARMS
         assert all(len(one["AlarmDescription"]) > 40 for one in alarms.values())
         assert {one["TreatMissingData"] for one in alarms.values()} == {"notBreaching"}
-    assert [one.get("AlarmActions") for one in plain.all("CloudWatch::Alarm")] == [None] * 7
-    assert [one["AlarmActions"] for one in full.all("CloudWatch::Alarm")] == [[{"Ref": full.id_of("SNS::Topic")}]] * 7
+    assert {str(one.get("AlarmActions")) for one in plain.all("CloudWatch::Alarm")} == {"None"}
+    actions = [{"Ref": full.id_of("SNS::Topic")}]
+    assert [one["AlarmActions"] for one in full.all("CloudWatch::Alarm")] == [actions] * len(ALARMS)
+
+
+def test_an_alarm_is_of_one_metric(template: Template) -> None:
+    """It names its cause, and any emulator can make it."""
+    assert [one for one in template.all("CloudWatch::Alarm") if "MetricName" not in one] == []
+
+
+def test_the_alarm_of_parked_runs_reads_what_the_dispatcher_says(plain: Template) -> None:
+    """The metric, the namespace and the dimensions of `aws.observability`."""
+    alarm = plain.one("CloudWatch::Alarm", "WatchParked")
+    said: list[str] = []
+    observer = Observer("shop", said.append)
+    observer.head_ended({"fn": "f", "st": Status.PARKED.value})
+    observer.end()
+    (line,) = map(json.loads, said)
+    told = [
+        (one["Namespace"], metric["Name"], sorted(names))
+        for one in line["_aws"]["CloudWatchMetrics"]
+        for names in one["Dimensions"]
+        for metric in one["Metrics"]
+    ]
+    dimensions = {one["Name"]: one["Value"] for one in alarm["Dimensions"]}
+    assert (alarm["Namespace"], alarm["MetricName"], sorted(dimensions)) in told
+    assert all(line[name] == value for name, value in dimensions.items())
 
 
 def test_a_delayed_message_is_no_alarm(template: Template) -> None:
@@ -218,5 +251,8 @@ def test_a_client_learns_the_resources_from_the_outputs(plain: Template) -> None
     """Every setting under a key that its name gives."""
     outputs = plain.body["Outputs"]
     variables = plain.one("Lambda::Function")["Environment"]["Variables"]
-    assert {one["Description"]: one["Value"] for one in outputs.values()} == variables
+    own = {"StepbridgeShopApp", "StepbridgeShopFunctions"}
+    assert {one["Description"]: one["Value"] for key, one in outputs.items() if key not in own} == variables
+    assert outputs["StepbridgeShopApp"]["Value"] == "shop"
+    assert json.loads(outputs["StepbridgeShopFunctions"]["Value"]) == list(shop.functions)
     assert outputs["StepbridgeShopQueueUrl"]["Value"] == {"Ref": plain.id_of("SQS::Queue", "QueuesQueue")}

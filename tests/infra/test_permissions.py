@@ -162,6 +162,6 @@ def test_a_client_reads_and_asks_but_does_not_decide(full: Template) -> None:
     statements = [one for name, one in full.statements() if name.startswith("ClientDefaultPolicy")]
     assert _actions(statements) - {one for one in _actions(statements) if one.startswith("kms:")} == {
         *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "events:PutEvents"),
-        *("s3:GetObject", "s3:ListBucket", "sqs:SendMessage"),
+        *("s3:GetObject", "s3:ListBucket", "sqs:SendMessage", "cloudformation:DescribeStacks"),
     }
     assert any(written(one["Resource"]).endswith(f"/index/{schema.INDEX}") for one in statements)

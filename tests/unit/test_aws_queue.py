@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stepbridge.aws.failures import Unavailable
-from stepbridge.aws.queue import SqsQueue, message_of
+from stepbridge.aws.queue import SCHEDULED_TIME, SqsQueue, message_of
 from stepbridge.ports import Message, Outgoing
 from tests.unit.aws_script import Answer, Script, error, ok
 
@@ -154,3 +154,11 @@ def test_the_engines_own_messages_are_known(body: object, attributes: dict[str, 
 def test_no_event_can_pass_for_one(body: object) -> None:
     """Whatever its sender puts into the detail; and what is no JSON object is none either."""
     assert not message_of(record(body)).internal
+
+
+def test_a_keyword_that_scheduler_left_is_the_minute_of_the_message() -> None:
+    """Emulators leave it; on AWS it never arrives. In an event it is the user's text."""
+    tick = f'{{"stepbridge":1,"k":"tick","f":"report","at":"{SCHEDULED_TIME}"}}'
+    assert message_of(record(tick)).body == '{"stepbridge":1,"k":"tick","f":"report","at":"2025-01-01T00:00:00Z"}'
+    event = json.dumps({**EVENT, "detail": {"at": SCHEDULED_TIME}}, separators=(",", ":"))
+    assert message_of(record(event)).body == event

@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from threading import Lock
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from stepbridge.aws.table import DynamoTable
 from stepbridge.core.conditions import ALWAYS, Change, Condition, Item, Key, Updated
@@ -29,13 +29,15 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb.client import DynamoDBClient
 
 NAMESPACE: Final = "stepbridge"
+PARKED: Final = "RunsParked"
+"""Counted by app too: an alarm names every dimension of its metric, and one alarm is to watch all functions."""
 _RUN: Final = "R#"
 _WAIT: Final = "W#"
 _ENDED: Final[Mapping[object, str]] = {
     Status.COMPLETED.value: "RunsCompleted",
     Status.FAILED.value: "RunsFailed",
     Status.CANCELLED.value: "RunsCancelled",
-    Status.PARKED.value: "RunsParked",
+    Status.PARKED.value: PARKED,
 }
 _LATENESS: Final = "TimerLateness"
 """Milliseconds from a timer's due time to the run's claim."""
@@ -225,7 +227,11 @@ def _emf(app_id: str, function_id: str, counts: Mapping[str, int], lateness: Seq
         metrics.add_metric(name, "Count", count)
     for late in lateness:
         metrics.add_metric(_LATENESS, "Milliseconds", late)
-    return json.dumps(metrics.serialize_metric_set(), separators=(",", ":"))
+    row: dict[str, Any] = {**metrics.serialize_metric_set()}
+    if PARKED in counts:
+        by_app = {"Namespace": NAMESPACE, "Dimensions": [["app"]], "Metrics": [{"Name": PARKED, "Unit": "Count"}]}
+        row["_aws"]["CloudWatchMetrics"].append(by_app)
+    return json.dumps(row, separators=(",", ":"))
 
 
 def _dimension(function_id: str) -> str:

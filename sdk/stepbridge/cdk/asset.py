@@ -27,14 +27,13 @@ class _Local:
 def code_of(package: Package) -> lambda_.Code:
     """The code of a function.
 
-    Its hash is that of the files built. `command` is run by nobody: CDK keeps assets of one source and one
-    command for the same, and several apps may lie in one folder.
+    Its hash is that of the files built, so nothing may be excluded: CDK leaves the same out of both. `command` is
+    run by nobody: CDK keeps assets of one source and one command for the same, and several apps may lie in one
+    folder.
     """
     bundling = cdk.BundlingOptions(
         image=cdk.DockerImage.from_registry("unused"),
         local=_Local(package),
         command=[repr(package)],
     )
-    return lambda_.Code.from_asset(
-        str(package.source), asset_hash_type=cdk.AssetHashType.OUTPUT, bundling=bundling, exclude=["**"]
-    )
+    return lambda_.Code.from_asset(str(package.source), asset_hash_type=cdk.AssetHashType.OUTPUT, bundling=bundling)

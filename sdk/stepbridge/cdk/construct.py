@@ -20,9 +20,10 @@ from stepbridge.aws.settings import Settings, variable
 from stepbridge.cdk import numbers
 from stepbridge.cdk.acknowledged import ACCESS_LOGS, DEAD_LETTERS, acknowledge, acknowledge_wildcard
 from stepbridge.cdk.asset import code_of
-from stepbridge.cdk.dispatcher import Dispatcher, Machine
+from stepbridge.cdk.dispatcher import Dispatcher
 from stepbridge.cdk.encryption import let_services_in
 from stepbridge.cdk.loading import load_app, needs_cel
+from stepbridge.cdk.machine import Machine, checked, on_this_machine, platform_of
 from stepbridge.cdk.metrics import Metrics
 from stepbridge.cdk.outputs import put_out
 from stepbridge.cdk.packaging import Package
@@ -36,7 +37,8 @@ from stepbridge.core.limits import INVOCATION
 from stepbridge.errors import ConfigError
 
 _BLOBS_REASON = "A blob is named after its run and its content, when it is written; the bucket is the app's own."
-_MACHINES = {"arm64": "aarch64", "x86_64": "x86_64"}
+
+_STACK_REASON = "A stack's ARN ends in a number that is new whenever it is made; its name is written out."
 
 
 class StepbridgeApp(Construct):
@@ -119,8 +121,9 @@ class StepbridgeApp(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         folder = Path(source).resolve()
-        machine = Machine(
-            architecture=architecture or lambda_.Architecture.ARM_64,
+        architecture = architecture or lambda_.Architecture.ARM_64
+        wanted = Machine(
+            architecture=architecture,
             runtime=runtime or lambda_.Runtime.PYTHON_3_14,
             memory_mb=memory_mb,
             timeout=INVOCATION if timeout is None else timedelta(seconds=int(timeout.to_seconds())),
@@ -129,10 +132,11 @@ class StepbridgeApp(Construct):
             snap_start=snap_start,
             log_retention=log_retention or logs.RetentionDays.ONE_MONTH,
             removal_policy=removal_policy,
+            platform=platform_of(architecture),
         )
-        _check(machine, event_bus)
+        machine = on_this_machine(self, checked(wanted))
+        _check(event_bus)
         self.app = load_app(app, folder, include)
-        visibility = machine.timeout + numbers.VISIBILITY_MARGIN
         if kms_key is not None:
             let_services_in(kms_key, cdk.Stack.of(self))
         if deletion_protection is None:
@@ -140,7 +144,7 @@ class StepbridgeApp(Construct):
         state = State(
             self, "State", kms_key=kms_key, removal_policy=removal_policy, deletion_protection=deletion_protection
         )
-        queues = Queues(self, "Queues", visibility=visibility, kms_key=kms_key)
+        queues = Queues(self, "Queues", visibility=machine.visibility, kms_key=kms_key)
         routing = Routing(
             self,
             "Routing",
@@ -174,8 +178,8 @@ class StepbridgeApp(Construct):
             source=folder,
             include=tuple(include),
             extras=tuple(extras),
-            machine=_MACHINES[machine.architecture.name],
-            python=machine.runtime.name.removeprefix("python"),
+            machine=machine.platform,
+            python=machine.python,
             with_cel=needs_cel(self.app),
             with_encryption=bool(step_data_keys),
         )
@@ -188,8 +192,10 @@ class StepbridgeApp(Construct):
             environment={variable(name): value for name, value in self.settings.items()},
         )
         self.function = self.dispatcher.function
-        metrics = Metrics(self._parts, queues, self.function)
-        self.watch = Watch(self, "Watch", metrics=metrics, app_id=self.app.id, visibility=visibility, topic=alarm_topic)
+        metrics = Metrics(self.app.id, self._parts, queues, self.function)
+        self.watch = Watch(
+            self, "Watch", metrics=metrics, app_id=self.app.id, visibility=machine.visibility, topic=alarm_topic
+        )
         put_out(self, self.app, self.settings)
         self._acknowledge()
 
@@ -200,6 +206,7 @@ class StepbridgeApp(Construct):
             principal.add_to_principal_policy(statement)
         if isinstance(principal, Construct):
             acknowledge_wildcard(principal, self._parts.blobs_arn, _BLOBS_REASON)
+            acknowledge_wildcard(principal, self._parts.stack_arn, _STACK_REASON)
 
     def _settings(self) -> dict[str, str]:
         """What `aws.settings.Settings` holds, by its names; region and endpoint are the runtime's own."""
@@ -233,18 +240,7 @@ class StepbridgeApp(Construct):
         )
 
 
-def _check(machine: Machine, event_bus: events.IEventBus | None) -> None:
-    if not numbers.TIMEOUT_MIN <= machine.timeout <= numbers.TIMEOUT_MAX:
-        raise ConfigError(
-            f"StepbridgeApp: timeout={machine.timeout}. Mend: {numbers.TIMEOUT_MIN} to {numbers.TIMEOUT_MAX}."
-        )
-    if not 1 <= machine.batch_size <= numbers.BATCH_MAX:
-        raise ConfigError(f"StepbridgeApp: batch_size={machine.batch_size}. Mend: 1 to {numbers.BATCH_MAX}.")
-    bounds = numbers.CONCURRENCY_MIN, numbers.CONCURRENCY_MAX
-    if machine.max_concurrency is not None and not bounds[0] <= machine.max_concurrency <= bounds[1]:
-        raise ConfigError(
-            f"StepbridgeApp: max_concurrency={machine.max_concurrency}. Mend: {bounds[0]} to {bounds[1]}."
-        )
+def _check(event_bus: events.IEventBus | None) -> None:
     if is_default(event_bus):
         raise ConfigError(
             "StepbridgeApp: event_bus is the account's default bus, whose every AWS event would reach the app."

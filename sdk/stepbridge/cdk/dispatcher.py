@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import timedelta
 
-import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from stepbridge.cdk.durations import duration
+from stepbridge.cdk.machine import Machine
 from stepbridge.cdk.packaging import HANDLER
 from stepbridge.cdk.permissions import Parts, dispatcher_statements
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """How the function runs; see `StepbridgeApp` for the reasons of the defaults."""
-
-    architecture: lambda_.Architecture
-    runtime: lambda_.Runtime
-    memory_mb: int
-    timeout: timedelta
-    batch_size: int
-    max_concurrency: int | None
-    snap_start: bool
-    log_retention: logs.RetentionDays
-    removal_policy: cdk.RemovalPolicy
 
 
 class Dispatcher(Construct):

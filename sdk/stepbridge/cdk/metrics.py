@@ -8,20 +8,20 @@ from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_lambda as lambda_
 
 from stepbridge.aws import schema
+from stepbridge.aws.observability import NAMESPACE, PARKED
 from stepbridge.cdk.durations import duration
 from stepbridge.cdk.numbers import ALARM_PERIOD
 from stepbridge.cdk.permissions import Parts
 from stepbridge.cdk.queues import Queues
 
 PERIOD = duration(ALARM_PERIOD)
-_SCHEDULER_FAILURES = ("TargetErrorCount", "TargetErrorThrottledCount", "InvocationDroppedCount")
-"""Per schedule group; what was dropped is in the dead-letter queue. Source: Scheduler user guide, "Metrics", 2026."""
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """One app's, a value a minute."""
 
+    app_id: str
     parts: Parts
     queues: Queues
     function: lambda_.Function
@@ -44,12 +44,8 @@ class Metrics:
             period=PERIOD, statistic=cloudwatch.Stats.MAXIMUM
         )
 
-    def scheduler_failures(self) -> cloudwatch.MathExpression:
-        """Timers and crons that failed to reach the queue."""
-        return _sum([self.scheduler(name) for name in _SCHEDULER_FAILURES], "Scheduler failures")
-
     def scheduler(self, name: str) -> cloudwatch.Metric:
-        """A metric of the schedule group."""
+        """A metric of the schedule group. Source: Scheduler user guide, "Metrics", 2026."""
         return cloudwatch.Metric(
             namespace="AWS/Scheduler",
             metric_name=name,
@@ -58,15 +54,19 @@ class Metrics:
             statistic=cloudwatch.Stats.SUM,
         )
 
-    def table_throttles(self) -> cloudwatch.MathExpression:
-        """Requests that the table, or its index, put off."""
-        index = {"GlobalSecondaryIndexName": schema.INDEX}
-        found = [
-            self.table("ReadThrottleEvents"),
-            self.table("WriteThrottleEvents"),
-            self.table("WriteThrottleEvents", index),
-        ]
-        return _sum(found, "Table throttles")
+    def index_writes_throttled(self) -> cloudwatch.Metric:
+        """Writes that the index put off, and the table with it."""
+        return self.table("WriteThrottleEvents", {"GlobalSecondaryIndexName": schema.INDEX})
+
+    def parked(self) -> cloudwatch.Metric:
+        """Runs that need a person."""
+        return cloudwatch.Metric(
+            namespace=NAMESPACE,
+            metric_name=PARKED,
+            dimensions_map={"app": self.app_id},
+            period=PERIOD,
+            statistic=cloudwatch.Stats.SUM,
+        )
 
     def table(self, name: str, more: dict[str, str] | None = None) -> cloudwatch.Metric:
         """A metric of the table."""
@@ -77,14 +77,3 @@ class Metrics:
             period=PERIOD,
             statistic=cloudwatch.Stats.SUM,
         )
-
-
-def _sum(metrics: list[cloudwatch.Metric], label: str) -> cloudwatch.MathExpression:
-    """Their sum, a missing one counted as none."""
-    names = {f"m{number}": metric for number, metric in enumerate(metrics)}
-    return cloudwatch.MathExpression(
-        expression=" + ".join(f"FILL({name}, 0)" for name in names),
-        using_metrics={**names},
-        label=label,
-        period=PERIOD,
-    )

@@ -42,8 +42,8 @@ class Package:
     """Further files and folders of `source`."""
     extras: tuple[str, ...] = ()
     """Of the project's optional dependencies."""
-    machine: str = "aarch64"
-    """As uv names it: or `x86_64`."""
+    machine: str | None = "aarch64"
+    """As uv names it: or `x86_64`; None: the one that builds."""
     python: str = "3.14"
     """Of the runtime."""
     with_cel: bool = False
@@ -54,6 +54,8 @@ class Package:
     @property
     def target(self) -> tuple[str, ...]:
         """What tells uv platform and Python."""
+        if self.machine is None:
+            return "--python-version", self.python
         major, minor = self.python.split(".")
         glibc = "manylinux_2_28" if (int(major), int(minor)) >= _NEW_GLIBC else "manylinux2014"
         return "--python-platform", f"{self.machine}-{glibc}", "--python-version", self.python

@@ -82,6 +82,12 @@ class Parts:
             service="scheduler", resource="schedule", resource_name=f"{self.timers.group.schedule_group_name}/*"
         )
 
+    @property
+    def stack_arn(self) -> str:
+        """Of the stack, whatever number it gets: who calls by its name does not know it."""
+        stack = cdk.Stack.of(self.timers)
+        return stack.format_arn(service="cloudformation", resource="stack", resource_name=f"{stack.stack_name}/*")
+
 
 def dispatcher_statements(parts: Parts, log_group: logs.ILogGroup) -> list[iam.PolicyStatement]:
     """Of the function's role; nothing else is attached to it."""
@@ -112,7 +118,7 @@ def client_statements(parts: Parts) -> list[iam.PolicyStatement]:
         _allow("Runs", ("dynamodb:Query",), index),
         _allow("Queue", (SEND,), parts.queue.queue_arn),
         _allow("Bus", (PUT_EVENTS,), parts.bus.event_bus_arn),
-        _allow("Stack", (DESCRIBE,), cdk.Stack.of(parts.timers).stack_id),
+        _allow("Stack", (DESCRIBE,), parts.stack_arn),
         *_blobs(parts, BLOBS[:1]),
         *_key(parts),
         *_step_data(parts),

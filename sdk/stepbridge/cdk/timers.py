@@ -12,6 +12,7 @@ from aws_cdk import aws_scheduler as scheduler
 from constructs import Construct
 
 from stepbridge.app import App
+from stepbridge.aws.queue import SCHEDULED_TIME
 from stepbridge.aws.timers import RETRIES, RETRY_SECONDS
 from stepbridge.cdk.queues import Queues
 from stepbridge.core import ids
@@ -20,8 +21,6 @@ from stepbridge.core.messages import Tick, message_text
 from stepbridge.core.triggers import CronTrigger
 
 SCHEDULER = "scheduler.amazonaws.com"
-_SCHEDULED_TIME = "<aws.scheduler.scheduled-time>"
-"""Scheduler puts `2026-11-22T09:00:00Z` there, the same at each retry. Source: Scheduler user guide, 2026."""
 
 
 class Timers(Construct):
@@ -96,7 +95,7 @@ class Timers(Construct):
 def tick_input(function_id: str) -> str:
     """The engine's own message of a scheduled time, with Scheduler's keyword for the time."""
     row = json.loads(message_text(Tick(function_id=function_id, at=datetime(2000, 1, 1, tzinfo=UTC))))
-    return json.dumps({**row, "at": _SCHEDULED_TIME}, separators=(",", ":"))
+    return json.dumps({**row, "at": SCHEDULED_TIME}, separators=(",", ":"))
 
 
 def _crons(app: App) -> list[tuple[str, Cron]]:

@@ -16,6 +16,9 @@ from stepbridge.cdk.numbers import OLDEST_MESSAGE, OLDEST_PERIODS, THROTTLE_PERI
 class Watch(Construct):
     """What a person is told, and where they look then.
 
+    One metric an alarm: it names its cause, costs what a sum of them would (a sum is billed by metric), and not
+    every emulator knows sums.
+
     Args:
         scope: The app's construct.
         construct_id: Within it.
@@ -46,6 +49,8 @@ class Watch(Construct):
         found = self._metrics
         errors = found.function.metric_errors(period=PERIOD, statistic=cloudwatch.Stats.SUM)
         throttles = found.function.metric_throttles(period=PERIOD, statistic=cloudwatch.Stats.SUM)
+        late = "Timers or crons do not reach the queue"
+        slow = "are put off: raise the table's warm throughput or the account's quota."
         return [
             self._alarm("DeadLetters", found.dead(), "Messages were given up: read their `reason`, mend, redrive."),
             self._alarm("Undelivered", found.undelivered(), "Events did not reach the queue: its policy or its key."),
@@ -56,14 +61,21 @@ class Watch(Construct):
                 threshold=oldest_seconds,
                 periods=OLDEST_PERIODS,
             ),
+            self._alarm("Parked", found.parked(), "Runs need a person: read why, mend the code, then resume them."),
             self._alarm("Errors", errors, "Invocations failed: a crash, a timeout, or an app that cannot be imported."),
             self._alarm("Throttles", throttles, "The account's concurrency is used up.", periods=THROTTLE_PERIODS),
-            self._alarm("Scheduler", found.scheduler_failures(), "Timers or crons do not reach the queue."),
+            self._alarm("TimerErrors", found.scheduler("TargetErrorCount"), f"{late}: its policy, its key, the role."),
+            self._alarm("TimersDropped", found.scheduler("InvocationDroppedCount"), f"{late}: see the dead letters."),
             self._alarm(
-                "TableThrottles",
-                found.table_throttles(),
-                "The table takes less than is asked of it: raise its warm throughput or the account's quota.",
+                "TimersThrottled",
+                found.scheduler("InvocationThrottleCount"),
+                "Timers and crons come late: raise the account's quota of Scheduler invocations.",
                 periods=THROTTLE_PERIODS,
+            ),
+            self._alarm("TableReads", found.table("ReadThrottleEvents"), f"Reads {slow}", periods=THROTTLE_PERIODS),
+            self._alarm("TableWrites", found.table("WriteThrottleEvents"), f"Writes {slow}", periods=THROTTLE_PERIODS),
+            self._alarm(
+                "IndexWrites", found.index_writes_throttled(), f"The run list's writes {slow}", periods=THROTTLE_PERIODS
             ),
         ]
 
@@ -98,7 +110,13 @@ class Watch(Construct):
                     right=found.oldest(),
                 ),
                 _graph("Given up", found.dead(), found.undelivered()),
-                _graph("Timers", found.scheduler("InvocationAttemptCount"), found.scheduler_failures()),
+                _graph(
+                    "Timers",
+                    found.scheduler("InvocationAttemptCount"),
+                    found.scheduler("TargetErrorCount"),
+                    found.scheduler("InvocationDroppedCount"),
+                    found.scheduler("InvocationThrottleCount"),
+                ),
             ],
             [
                 _graph(
@@ -112,7 +130,7 @@ class Watch(Construct):
                     "Table",
                     found.table("ConsumedWriteCapacityUnits"),
                     found.table("ConsumedReadCapacityUnits"),
-                    right=found.table_throttles(),
+                    right=found.table("WriteThrottleEvents"),
                 ),
             ],
         ]
