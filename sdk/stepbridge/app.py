@@ -39,15 +39,19 @@ class App:
     Args:
         app_id: 1 to 32 of `a-z`, `0-9` and `-`. Run ids are made of it: another id, other runs.
         publish_finished: Send `stepbridge/function.finished` for every run that ends.
-        max_invocations: A run that has taken so many is parked, as one that would never end.
+        max_invocations: A run that has taken so many is parked, as one that would never end: hand-overs and
+            wakes alike. There is no other limit of hops. With a larger number, a `resume` lets it go on.
 
     Raises:
-        ConfigError: The id is malformed.
+        ConfigError: The id is malformed, or the number is.
     """
 
     def __init__(self, app_id: str, *, publish_finished: bool = False, max_invocations: int = INVOCATIONS_MAX) -> None:
         if type(app_id) is not str or not _APP_ID.fullmatch(app_id):
             message = f"app id {app_id!r}. Mend: 1 to 32 of a-z, 0-9 and '-'."
+            raise ConfigError(message)
+        if type(max_invocations) is not int or max_invocations < 1:
+            message = f"app {app_id!r}: max_invocations={max_invocations!r}. Mend: a whole number from 1."
             raise ConfigError(message)
         self.id = app_id
         self.publish_finished = publish_finished

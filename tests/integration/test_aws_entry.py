@@ -8,6 +8,7 @@ import logging
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -263,6 +264,37 @@ def test_a_run_goes_on_in_the_next_invocation_when_time_is_short(world: MotoWorl
     assert [run.status for run in bench.runs()] == ["SLEEPING"]
     assert bench.call(bench.receive()) == []
     assert [(run.status, run.output) for run in bench.runs()] == [("COMPLETED", "ADA")]
+
+
+def test_parallel_steps_go_on_in_the_next_invocation_each_once(world: MotoWorld, clock: VirtualClock) -> None:
+    """Lambda leaves hardly more than the margin, again and again: what was recorded is not done again."""
+    effects: Counter[int] = Counter()
+    app = App("shop")
+
+    async def note(number: int) -> int:
+        effects[number] += 1
+        return number
+
+    @app.function("f", trigger=event("go"))
+    async def handle(ctx: Context) -> int:
+        limit = asyncio.Semaphore(5)
+
+        async def branch(number: int) -> int:
+            async with limit:
+                return await ctx.step.run(f"s{number}", note, number)
+
+        return sum(await asyncio.gather(*(branch(number) for number in range(100))))
+
+    bench = Bench(app, world, clock)
+    bench.put("go")
+    calls = 0
+    while messages := bench.receive():
+        calls += 1
+        assert bench.call(messages, LambdaLike(f"request-{calls}", left_ms=10_000 + 20 * calls)) == []
+        bench.stack.queue.acknowledge(messages)
+    assert [run.output for run in bench.runs()] == [sum(range(100))]
+    assert effects == dict.fromkeys(range(100), 1)
+    assert calls > 1
 
 
 def test_nothing_runs_on_after_the_return(world: MotoWorld, clock: VirtualClock) -> None:

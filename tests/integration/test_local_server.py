@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -13,6 +14,7 @@ from botocore.client import BaseClient
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from stepbridge import App, Context, event, invoke_only
 from stepbridge.local.server import LocalServer
 from tests.integration.orders_app import app, price
 from tests.integration.waiting import eventually
@@ -180,6 +182,45 @@ def test_a_run_names_its_parent_and_its_children(server: LocalServer) -> None:
     parent = ended(server, send(server, "order/created")["run_id"])
     child_id = {step["step_id"]: step["child_run_id"] for step in parent["steps"]}["price"]
     assert ended(server, child_id)["parent_id"] == parent["run_id"]
+
+
+def test_a_run_names_its_children_in_other_apps() -> None:
+    """While it waits and afterwards; of an app that is not here it names the one it waits for."""
+    here, there = App("here"), App("there")
+
+    @there.function("work", trigger=invoke_only())
+    async def work(ctx: Context) -> str:
+        await ctx.step.wait_for_event("any", event="on", timeout="1h")
+        return "done"
+
+    @here.function("ask", trigger=event("ask"))
+    async def ask_both(ctx: Context) -> Any:
+        return await asyncio.gather(
+            ctx.step.invoke("there", function="work", app="there", timeout="1h"),
+            ctx.step.invoke("nowhere", function="work", app="nowhere", timeout="1h"),
+        )
+
+    with LocalServer(here, there, port=0) as server:
+        run_id = send(server, "ask")["run_id"]
+
+        def waiting() -> Any:
+            steps = {step["step_id"]: step for step in ask(server, "GET", f"/api/runs/{run_id}")[1]["steps"]}
+            return steps if {step["status"] for step in steps.values()} == {"WAITING"} and len(steps) == 2 else None
+
+        steps = eventually(waiting)
+        child_id = steps["there"]["child_run_id"]
+        assert steps["nowhere"]["child_run_id"] not in {None, child_id}
+        child = eventually(lambda: (found := ask(server, "GET", f"/api/runs/{child_id}")[1]).get("steps") and found)
+        assert (child["app_id"], child["parent_id"]) == ("there", run_id)
+        assert child["steps"][0]["waits_for"] == [{"event": "on", "match": {}, "if_exp": None}]
+        ask(server, "POST", "/api/events", {"name": "on", "data": {}})
+        ended(server, child_id)
+
+        def told() -> Any:
+            steps = {step["step_id"]: step for step in ask(server, "GET", f"/api/runs/{run_id}")[1]["steps"]}
+            return steps if steps["there"]["status"] == "COMPLETED" else None
+
+        assert eventually(told)["there"]["child_run_id"] == child_id
 
 
 def test_runs_are_listed_newest_first_by_pages(server: LocalServer) -> None:

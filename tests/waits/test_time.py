@@ -59,6 +59,24 @@ class TestSleeps:
         assert all(timedelta(0) <= at - (start + duration) for at in woken)
         assert woken[0] - (start + duration) <= timedelta(seconds=2)
 
+    @pytest.mark.parametrize("backend", ["memory", "moto"])
+    @pytest.mark.parametrize("late", [0, 59])
+    @pytest.mark.parametrize("second", [0, 1.5, 59.999])
+    @pytest.mark.parametrize("duration", [timedelta(hours=2), timedelta(days=7)], ids=str)
+    def test_schedulers_grain_at_either_end_is_not_felt(
+        self, duration: timedelta, second: float, late: int, backend: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Every schedule fires at its second, or 59 s after it; on both backends, from any second of a minute."""
+        monkeypatch.setattr("stepbridge.memory.dice.Dice.late_seconds", lambda dice: late)
+        woken: list[datetime] = []
+        start = START + timedelta(seconds=second)
+        with Simulation(sleeping(duration, woken), backend=backend, start=start, seed=0) as sim:
+            sim.send("go")
+            sim.run_until_idle()
+            assert sim.run("f").status == "COMPLETED"
+        assert all(timedelta(0) <= at - (start + duration) for at in woken)
+        assert woken[0] - (start + duration) <= timedelta(seconds=2)
+
     @pytest.mark.parametrize("seed", SEEDS[:4])
     @pytest.mark.parametrize("days", [365, 366])
     def test_a_sleep_of_a_year_ends_on_the_second(self, days: int, seed: int | None) -> None:

@@ -161,7 +161,7 @@ class Service:
         Raises:
             UnknownError: There is no such run.
         """
-        return run_detail(*self._get(run_id))
+        return run_detail(*self._get(run_id), [site.app.id for site in self.sites], self.runs.app_of)
 
     def is_there(self, run_id: str) -> bool:
         """Whether there is such a run."""

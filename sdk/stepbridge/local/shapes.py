@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, assert_never
 
 from stepbridge.core.expression import MISSING, value_at
 from stepbridge.core.ids import child_run_id, step_key
 from stepbridge.core.items import wait_key, wait_of
-from stepbridge.core.matching import place_of_event
-from stepbridge.core.records import ArmedWait, Head, Kind, Status, Wait
+from stepbridge.core.matching import places_of_event
+from stepbridge.core.records import Armed, ArmedChild, ArmedWait, Head, Kind, Status, Wait
 from stepbridge.core.triggers import CronTrigger, EventTrigger, InvokeTrigger, Trigger
+from stepbridge.engine.across import foreign_child_id
 from stepbridge.engine.operations import RERUN
 from stepbridge.function import Function
 from stepbridge.local.sites import Site
-from stepbridge.views import RunView, StepView
+from stepbridge.views import StepView
 
 Json = dict[str, Any]
 _PLACES_SHOWN: Final = 10
@@ -43,22 +44,31 @@ def run_row(site: Site, head: Head) -> Json:
     }
 
 
-def run_detail(site: Site, head: Head) -> Json:
-    """A run with all that there is to know of it."""
+def run_detail(site: Site, head: Head, app_ids: Sequence[str], app_of: Callable[[str], str | None]) -> Json:
+    """A run with all that there is to know of it; `app_of` says whose run an id is, of the apps that are here."""
     view = site.reader.view(head)
     trigger = {name: getattr(view.event, name) for name in ("name", "data", "id", "ts", "source")}
-    awaited = _awaited(site, head, trigger) if any(s.status == "WAITING" for s in view.steps.values()) else {}
+    waiting = any(step.status == "WAITING" for step in view.steps.values())
+    armed = (*(site.store.past(head.run_id).armed if head.pages else ()), *head.armed) if waiting else ()
+    awaited = _awaited(site, head.run_id, armed, trigger)
+    children = {one.step_key: one.run_id for one in armed if isinstance(one, ArmedChild)}
+
+    def child_of(key: str) -> str | None:
+        """The run that an invoke waits or waited for; None: it is of an app elsewhere, and has been told of."""
+        ids = (child_run_id(head.run_id, key), *(foreign_child_id(head.run_id, key, app_id) for app_id in app_ids))
+        return children.get(key) or next((one for one in ids if app_of(one) is not None), None)
+
     return {
         **run_row(site, head),
         "event": trigger,
         "output": view.output,
         "error": view.error,
         "retry_at": instant(None if head.status.is_terminal else head.retry_at),
-        "steps": [_step(view, step, awaited) for step in view.steps.values()],
+        "steps": [_step(step, awaited, child_of) for step in view.steps.values()],
     }
 
 
-def _step(view: RunView, step: StepView, awaited: Mapping[str, list[Json]]) -> Json:
+def _step(step: StepView, awaited: Mapping[str, list[Json]], child_of: Callable[[str], str | None]) -> Json:
     key = step_key(step.step_id, step.occurrence)
     return {
         "step_id": step.step_id,
@@ -72,23 +82,22 @@ def _step(view: RunView, step: StepView, awaited: Mapping[str, list[Json]]) -> J
         "ended_at": instant(step.ended_at),
         "due_at": instant(step.due_at),
         "waits_for": awaited.get(key, []) if step.status == "WAITING" else [],
-        "child_run_id": child_run_id(view.run_id, key) if step.kind == Kind.INVOKE else None,
+        "child_run_id": child_of(key) if step.kind == Kind.INVOKE else None,
     }
 
 
-def _awaited(site: Site, head: Head, trigger: Json) -> dict[str, list[Json]]:
+def _awaited(site: Site, run_id: str, waits: Iterable[Armed], trigger: Json) -> dict[str, list[Json]]:
     """What each armed wait wants, by step key; several where any of them will do.
 
     `match` holds the compared paths and values where they are the trigger's own; None: other values,
     which the index keeps as a hash only.
     """
     awaited: dict[str, list[Json]] = {}
-    paged = site.store.past(head.run_id).armed if head.pages else ()
-    for armed in (*paged, *head.armed):
+    for armed in waits:
         if isinstance(armed, ArmedWait):
-            keys = [wait_key(place, head.run_id, armed.step_key) for place in armed.places[:_PLACES_SHOWN]]
-            waits = [wait_of(item) for key in keys if (item := site.ports.table.get(key)) is not None]
-            awaited[armed.step_key] = [_wanted(site, wait, trigger) for wait in waits]
+            keys = [wait_key(place, run_id, armed.step_key) for place in armed.places[:_PLACES_SHOWN]]
+            found = [wait_of(item) for key in keys if (item := site.ports.table.get(key)) is not None]
+            awaited[armed.step_key] = [_wanted(site, wait, trigger) for wait in found]
     return awaited
 
 
@@ -102,7 +111,7 @@ def _wanted(site: Site, wait: Wait, trigger: Json) -> Json:
 def _match(site: Site, wait: Wait, trigger: Json) -> Json | None:
     row = {**trigger, "name": wait.event_name}
     for signature in site.store.signatures(wait.event_name):
-        if place_of_event(row, signature) == wait.place:
+        if wait.place in places_of_event(row, signature):
             values = {path: value_at(row, path) for path in json.loads(signature)}
             return {path: None if value is MISSING else value for path, value in values.items()}
     return None
