@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 def simulation(request: pytest.FixtureRequest) -> Iterator[Callable[..., Simulation]]:
-    """Makes simulations that end with the test: `sim = simulation(app)`, with the arguments of `Simulation`.
+    """Called with an app, and whatever else `Simulation` takes, gives a simulation that ends with the test.
 
     Where the test fails, the report shows their runs.
     """
@@ -54,7 +54,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Adds the runs, as text, to the report of a test that failed."""
     report = yield
     if call.when == "call" and report.failed:
-        for number, sim in enumerate(item.stash.get(_OPEN, []), 1):
+        opened: list[Any] = item.stash.get(_OPEN, [])
+        for number, sim in enumerate(opened, 1):
             text = "\n".join(run.as_text() for run in sim.runs())
             report.sections.append((f"stepbridge runs of simulation {number}", text or "none"))
     return report

@@ -69,7 +69,7 @@ def test_a_wait_that_is_made_to_fail_fails_for_good() -> None:
 
 def test_no_failure_at_all_is_a_mistake() -> None:
     """Which names the mend."""
-    with Simulation(app) as sim, pytest.raises(ConfigError, match="times=0. Mend"):
+    with Simulation(app) as sim, pytest.raises(ConfigError, match=r"times=0\. Mend"):
         sim.fail("charge", times=0)
 
 
