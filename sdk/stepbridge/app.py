@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, overload
+
+from typing_extensions import TypeVar
 
 from stepbridge.context import Context, ContextSync
 from stepbridge.core.limits import INVOCATIONS_MAX
-from stepbridge.core.triggers import InvokeTrigger, Trigger
+from stepbridge.core.triggers import CronTrigger, InvokeTrigger, Trigger
 from stepbridge.declare import Cancel, EventMatch, Timeouts, cancellers_of, idempotency_of, limits_of, waits_of
 from stepbridge.errors import ConfigError
 from stepbridge.function import (
     FAILURE_SUFFIX,
     Function,
+    TypedTrigger,
     check_handler,
     check_retries,
     output_hint,
@@ -21,16 +24,17 @@ from stepbridge.function import (
 )
 
 T = TypeVar("T")
+D = TypeVar("D", default=Any)
 _APP_ID = re.compile(r"[a-z0-9-]{1,32}")
 
 
-class Decorator(Protocol):
-    """What `App.function` returns: it makes a `Function` of a handler of either colour."""
+class Decorator(Protocol[D]):
+    """What `App.function` returns: it makes a `Function` of a handler of either colour, for data of type `D`."""
 
     @overload
-    def __call__(self, handler: Callable[[Context[Any]], Awaitable[T]], /) -> Function[T]: ...
+    def __call__(self, handler: Callable[[Context[D]], Awaitable[T]], /) -> Function[T]: ...
     @overload
-    def __call__(self, handler: Callable[[ContextSync[Any]], T], /) -> Function[T]: ...
+    def __call__(self, handler: Callable[[ContextSync[D]], T], /) -> Function[T]: ...
 
 
 class App:
@@ -62,7 +66,7 @@ class App:
         self,
         function_id: str,
         *,
-        trigger: Trigger | Sequence[Trigger],
+        trigger: TypedTrigger[D] | CronTrigger | InvokeTrigger | Sequence[Trigger],
         retries: int = 4,
         on_failure: Callable[..., Any] | None = None,
         waits: Sequence[EventMatch] = (),
@@ -71,7 +75,7 @@ class App:
         idempotency: str | None = None,
         name: str | None = None,
         output_type: Any = None,
-    ) -> Decorator:
+    ) -> Decorator[D]:
         """Declares a durable function; use it as a decorator.
 
         Args:

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, cast, overload, runtime_checkable
 
 from stepbridge.core import codec
 from stepbridge.core.cron import parse_cron
@@ -15,28 +15,40 @@ from stepbridge.core.limits import EVENT_NAME_MAX, RETRIES_MAX
 from stepbridge.core.matching import lookback_signature
 from stepbridge.core.triggers import Canceller, CronTrigger, EventTrigger, InvokeTrigger, Limits, Pattern, Trigger
 from stepbridge.errors import ConfigError
+from stepbridge.events import DataT
 
 T_co = TypeVar("T_co", covariant=True)
+M = TypeVar("M")
 
 FAILURE_SUFFIX = "-failure"
 """Function ids that end so are reserved for `on_failure` handlers."""
 
 
+class TypedTrigger(EventTrigger, Generic[DataT]):
+    """An event trigger whose data is a `DataT`, as type checkers see it: the handler's context must say the same."""
+
+
+@overload
+def event(
+    name: str, *, if_exp: str | None = ..., model: None = ..., source: str | None = ...
+) -> TypedTrigger[dict[str, Any]]: ...
+@overload
+def event(name: str, *, if_exp: str | None = ..., model: type[M], source: str | None = ...) -> TypedTrigger[M]: ...
 def event(
     name: str, *, if_exp: str | None = None, model: type[Any] | None = None, source: str | None = None
-) -> EventTrigger:
+) -> TypedTrigger[Any]:
     """Starts the function for events of this name.
 
     Args:
         name: The event's name; may end in `*` after `/` or `.` (`app/*`, `app/user.*`).
         if_exp: CEL over `event`; only events for which it is true count. Needs `stepbridge[cel]`.
         model: A pydantic model that `ctx.event.data` becomes an instance of; an event that does not
-            validate fails the run at once.
+            validate fails the run at once. The handler's context is then a `Context[TheModel]`.
         source: Only events of this EventBridge `Source`, `"aws.s3"` say.
 
     A malformed name or expression is a `ConfigError` of the function that is given the trigger.
     """
-    return EventTrigger(name=name, if_exp=if_exp, model=model, source=source, problem=_event_problem(name, if_exp))
+    return TypedTrigger(name=name, if_exp=if_exp, model=model, source=source, problem=_event_problem(name, if_exp))
 
 
 def _event_problem(name: object, if_exp: str | None) -> str:

@@ -105,6 +105,7 @@ class Simulation:
         self._homes = {app.id: home_of(app) for app in apps} if reimport else {}
         self._crons = Crons(self._sites, self._clock.now())
         self._stubs: dict[tuple[str | None, str], Stub] = {}
+        self._failures: dict[tuple[str | None, str], list[Stub]] = {}
         self._sent = 0
         self._invocations = 0
         self._undo = ExitStack()
@@ -219,7 +220,28 @@ class Simulation:
         """
         self._stubs[function_id, step_id] = Stub(value_or_exception)
 
+    def fail(
+        self, step_id: str, error: BaseException | None = None, *, times: int = 1, function_id: str | None = None
+    ) -> None:
+        """The step's next `times` attempts raise `error`; those after them go as they would have gone, stubs included.
+
+        Args:
+            step_id: Of steps that run a function, and of sends; a wait that fails has no further attempt.
+            error: A `ConnectionError` where it is left out. `NonRetriableError` and `RetryAfterError` mean what
+                they mean in a step.
+            times: How many attempts, over all occurrences and runs; those that were asked for before still stand.
+            function_id: Only of this function's step.
+        """
+        if times < 1:
+            message = f"fail({step_id!r}): times={times!r}. Mend: 1 or more; leave the call out for none."
+            raise ConfigError(message)
+        stub = Stub(ConnectionError(f"{step_id} was made to fail") if error is None else error)
+        self._failures.setdefault((function_id, step_id), []).extend([stub] * times)
+
     def _stub_of(self, function_id: str, step_id: str) -> Stub | None:
+        for key in ((function_id, step_id), (None, step_id)):
+            if failures := self._failures.get(key):
+                return failures.pop()
         return self._stubs.get((function_id, step_id)) or self._stubs.get((None, step_id))
 
     def _deliver(self) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from pydantic import BaseModel
 
 from stepbridge.events import Event
 
@@ -47,8 +50,15 @@ class Steps(Mapping[str | tuple[str, int], StepView]):
         self._steps = {(step.step_id, step.occurrence): step for step in steps}
 
     def __getitem__(self, key: str | tuple[str, int]) -> StepView:
-        """`steps["id"]` is the first occurrence, `steps["id", 1]` the second."""
-        return self._steps[key if isinstance(key, tuple) else (key, 0)]
+        """`steps["id"]` is the first occurrence, `steps["id", 1]` the second; a `KeyError` says what there is."""
+        found = self._steps.get(key if isinstance(key, tuple) else (key, 0))
+        if found is None:
+            raise KeyError(f"there is no step {key!r}; there are: {', '.join(map(repr, self)) or 'none'}")
+        return found
+
+    def every(self, step_id: str) -> list[StepView]:
+        """All occurrences of a step, in their order; empty where there is none."""
+        return [self._steps[key] for key in sorted(key for key in self._steps if key[0] == step_id)]
 
     def __contains__(self, key: object) -> bool:
         """Whether the step is there."""
@@ -111,3 +121,53 @@ class RunView:
     started_at: datetime | None
     ended_at: datetime | None
     parent_id: str | None = None
+
+    def as_text(self) -> str:
+        """The run as a few lines for people and for approval tests: the same run, the same text.
+
+        It names no run id and no date: times count from the run's creation, in whole seconds. Values stand as
+        JSON with sorted keys, errors without their tracebacks.
+        """
+        lines = [f"{self.function_id}: {self.status}", f"  event   {self.event.name} {_json(_data(self.event))}"]
+        rows = [self._row(step) for step in self.steps.values()]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            lines.append(f"  step    {cells}".rstrip())
+        if self.output is not None:
+            lines.append(f"  output  {_json(self.output)}")
+        if self.error is not None:
+            lines.append(f"  error   {_error(self.error)}")
+        if self.ended_at is not None:
+            lines.append(f"  ended   {self._after(self.ended_at)}")
+        return "\n".join(lines) + "\n"
+
+    def _row(self, step: StepView) -> tuple[str, ...]:
+        name = step.step_id + (f" #{step.occurrence + 1}" if step.occurrence else "")
+        at = step.ended_at or step.due_at
+        until = "" if at is None else ("" if step.ended_at else "until ") + self._after(at)
+        attempts = f"{step.attempts} attempts" if step.attempts > 1 else ""
+        came = _error(step.error) if step.error is not None else "" if step.output is None else _json(step.output)
+        return (name, step.kind, step.status, until, attempts, came)
+
+    def _after(self, at: datetime) -> str:
+        """`+1d2h`, from the run's creation on."""
+        rest = max(int((at - self.created_at).total_seconds()), 0)
+        parts: list[str] = []
+        for letter, seconds in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+            count, rest = divmod(rest, seconds)
+            parts += [f"{count}{letter}"] if count else []
+        return "+" + ("".join(parts) or "0s")
+
+
+def _data(event: Event[Any]) -> Any:
+    return event.data.model_dump(mode="json") if isinstance(event.data, BaseModel) else event.data
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _error(error: Mapping[str, str]) -> str:
+    """On one line."""
+    return " ".join(f"{error['name']}: {error['message']}".split())

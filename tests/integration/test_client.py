@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -49,9 +49,9 @@ def ship(order_id: str) -> str:
 
 
 @app.function("order", trigger=event("order/created", model=Order))
-async def order(ctx: Context) -> list[Any]:
+async def order(ctx: Context[Order]) -> list[Any]:
     """A record of each sort: of a step, a sleep, a wait, and a step that may fail."""
-    order_id = cast("Order", ctx.event.data).id
+    order_id = ctx.event.data.id
     reserved = await ctx.step.run("reserve", reserve, order_id)
     await ctx.step.sleep("breathe", "20ms")
     paid = await ctx.step.wait_for_event("paid", event="order/paid", match="data.id", timeout="1h")

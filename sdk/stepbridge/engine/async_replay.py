@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import contextvars
 import heapq
+import inspect
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from datetime import timedelta
@@ -176,7 +177,7 @@ class AsyncReplay:
             if isinstance(step, RunStep) and is_async(step.fn):
                 if step.once:
                     await self._workers.io(partial(self._recording.start, call))
-                value, error = await _outcome(step.timeout, self._recording.body(call)(), self._is_cutting_off)
+                value, error = await _outcome(step.timeout, _called(self._recording.body(call)), self._is_cutting_off)
                 result = await self._workers.io(partial(self._recording.ended, call, started_at, value, error))
             elif not isinstance(step, RunStep) and not self._workers.blocking:
                 result = self._recording.perform(call, started_at)
@@ -464,6 +465,12 @@ async def _outcome(
         return None, error
     except BaseException as error:  # noqa: BLE001 - whatever user code raises is recorded
         return None, error
+
+
+async def _called(body: Callable[[], Any]) -> Any:
+    """What the function comes to; its call may fail before there is anything to await, and a stub is no coroutine."""
+    value = body()
+    return await value if inspect.isawaitable(value) else value
 
 
 async def _within(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
