@@ -125,7 +125,7 @@ def test_a_validator_may_raise_anything(bench_of: Callable[[App], Bench]) -> Non
     app = App("shop")
 
     @app.function("f", trigger=event("go", model=Order))
-    async def handler(ctx: Context) -> None: ...
+    async def handler(ctx: Context[Order]) -> None: ...
 
     bench = bench_of(app)
     bench.put("go", {"n": 1})
