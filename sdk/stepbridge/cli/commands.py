@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from stepbridge.cli import runs, words
+from stepbridge.cli.init import init
 from stepbridge.cli.options import URL, AsJson, Data, Url, data_of
 from stepbridge.cli.output import Output
 from stepbridge.cli.problems import OK, CommandError
@@ -26,6 +27,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
+app.command()(init)
 
 
 def run() -> int:
