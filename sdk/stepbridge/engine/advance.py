@@ -200,9 +200,9 @@ class Advance:
             )
             return Parked(failure_of(NondeterminismError(message)))
         late, now = function.limits.start, self._ports.clock.now()
-        if late is not None and head.epoch == 1 and now > max(head.created_at, from_ms(head.event.ts)) + late:
+        if late is not None and head.epoch == 1 and now > head.counts_from + late:
             return Failed(Failure(name=RUN_TIMEOUT, message=f"the run did not start within {late}"))
-        if now - head.created_at > RUN_MAX and head.event.ts <= to_ms(now - RUN_MAX):
+        if now > head.counts_from + RUN_MAX:
             return Failed(Failure(name=RUN_TIMEOUT, message=f"a run may last {RUN_MAX.days} days"))
         return self._open(function, head, past)
 
