@@ -110,7 +110,7 @@ class Finish:
             self._across.reply(parent, head.run_id, output, register.failure)
             return
         if parent.item is not None:
-            self._maps.finished(parent, register, app_id=self._app.id)
+            self._maps.finished(parent, register, app_id=self._app.id, extra=trace_of(head.extra))
             return
         self._store.put_register(parent.run_id, register)
         if self._store.set_wake(parent.run_id, parent.step_key):

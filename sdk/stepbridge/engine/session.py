@@ -52,6 +52,8 @@ class Session:
         """The trigger as expressions see it."""
         self.trigger = trigger
         """The trigger as the handler sees it."""
+        self.trace: dict[str, str] = {}
+        """The trace context of this invocation's own span, where there is one."""
         self.closed = False
         self.probing = False
         """Nothing is done any more: the replay only finds out what the run may have armed."""
