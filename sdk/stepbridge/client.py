@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from stepbridge.core.instants import to_ms
 from stepbridge.core.records import Status
 from stepbridge.core.steps import Draft
+from stepbridge.engine import tracing
 from stepbridge.engine.operations import Operations, new_run_id
 from stepbridge.engine.publish import entries_of
 from stepbridge.errors import ConfigError
@@ -83,7 +84,8 @@ class Client:
     def send(self, events: Sendable | Sequence[Sendable]) -> list[str]:
         """Puts events on the bus and returns their ids in order.
 
-        An event without an id gets a new one; give it one, and sending it again starts nothing twice.
+        An event without an id gets a new one; give it one, and sending it again starts nothing twice. In a
+        process with OpenTelemetry the events, and the runs that they start, carry the caller's trace context.
 
         Raises:
             ConfigError: One of them is malformed.
@@ -235,7 +237,7 @@ class _Stack:
     def send(self, drafts: tuple[Draft, ...]) -> list[str]:
         event_ids = [draft.id or _chance() for draft in drafts]
         now_ms = to_ms(self._ports.clock.now())
-        self._ports.bus.put(entries_of(drafts, event_ids, now_ms, self._app_id))
+        self._ports.bus.put(entries_of(drafts, event_ids, now_ms, self._app_id, tracing.current()))
         return event_ids
 
     def rerun(self, run_id: str, from_step: str | None) -> str:
@@ -269,7 +271,7 @@ class _Server:
             }
             for draft in drafts
         ]
-        ids: list[str] = self._ask("POST", "events", rows)["ids"]
+        ids: list[str] = self._ask("POST", "events", rows, headers=tracing.current())["ids"]
         return ids
 
     def get_run(self, run_id: str) -> RunView:
@@ -293,15 +295,16 @@ class _Server:
         answer = self._ask("POST", f"runs/{quote(run_id, safe='')}/rerun", {"from_step": from_step})
         return str(answer["run_id"])
 
-    def _ask(self, method: str, path: str, body: object = None, *, but: int = 0) -> Any:
+    def _ask(
+        self, method: str, path: str, body: object = None, *, but: int = 0, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """The answer; None where its status is `but`."""
         kind = HTTPSConnection if self._secure else HTTPConnection
         connection = kind(self._host, self._port, timeout=30)
         text = None if body is None else json.dumps(body)
         try:
-            connection.request(
-                method, f"{self._path}/api/{path}", text, {"Content-Type": "application/json"} if text else {}
-            )
+            kinds = {"Content-Type": "application/json"} if text else {}
+            connection.request(method, f"{self._path}/api/{path}", text, {**kinds, **(headers or {})})
             response = connection.getresponse()
             status, answered = response.status, response.read()
         except (OSError, HTTPException) as error:

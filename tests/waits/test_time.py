@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from stepbridge import App, Context, cron, event
+from stepbridge import App, Cancel, Context, cron, event
 from stepbridge.core.cron import parse_cron
 from stepbridge.core.messages import Tick
 from stepbridge.core.records import Status
+from stepbridge.ports import Entry
 from stepbridge.testing import Simulation
 from tests.waits.bench import START, Bench
 
@@ -132,17 +134,68 @@ class TestSleeps:
         assert len(late) == 6
         assert all(timedelta(0) <= one <= timedelta(seconds=2) for one in late)
 
-    def test_what_a_sleeping_run_recorded_does_not_expire_before_its_end(
+    @pytest.mark.parametrize("hours", [0, 24 * 100], ids=["at once", "queued for 100 days"])
+    @pytest.mark.parametrize("size", [1, 2_000], ids=["small", "beside the head"])
+    def test_what_an_open_run_recorded_does_not_expire_before_its_end(
+        self, size: int, hours: int, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """Whatever it may still wait for: registers, trigger, waits of all kinds, pages of them, items of a map."""
+        import asyncio
+
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop"), Cancel("halt", timeout="1h")])
+        async def handler(ctx: Context) -> None:
+            await ctx.step.run("big", lambda: "x" * size)
+            await asyncio.gather(
+                ctx.step.sleep("z", "366 days"),
+                ctx.step.map("m", str, range(3)),
+                *(
+                    ctx.step.wait_for_event(f"w{n}", event="never", match="data.k", timeout="366 days")
+                    for n in range(9)
+                ),
+            )
+
+        bench = bench_of(app)
+        began = START + timedelta(hours=hours)
+        bench.put("go", {"k": ["%032x" % (n * 7919**9) for n in range(size)]}, ts=began)
+        while bench.run().status == "QUEUED" if bench.stack.queue.depth() == (0, 0) else True:
+            bench.clock.move_to(max(bench.world.next_at() or START, bench.clock.now()))
+            bench.settle()
+        far = (began + timedelta(days=366)).timestamp()
+        kept = [item for item in bench.stack.table.items() if "ttl" in item]
+        assert len(kept) >= 13 + 5
+        assert {item.get("en") for item in kept if int(item["ttl"]) < far} == {"halt"}  # it counts for an hour
+
+    def test_a_run_ends_when_its_time_is_over_though_it_waits_for_longer(
         self, bench_of: Callable[[App], Bench]
     ) -> None:
-        """No item of an open run has a time to live below the longest that a run may last."""
-        bench = bench_of(sleeping("366 days", []))
+        """It fails at 366 days, on the second, while all its records are there; not when it would have woken."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.sleep("a", "200 days")
+            await ctx.step.sleep("b", "300 days")
+
+        bench = bench_of(app)
         bench.put("go")
-        bench.settle()
-        far = (START + timedelta(days=366)).timestamp()
-        ttls = [int(item["ttl"]) for item in bench.stack.table.items() if "ttl" in item]
-        assert ttls
-        assert min(ttls) >= far
+        bench.drain()
+        run = bench.run()
+        assert (run.status, run.error and run.error["name"]) == ("FAILED", "RunTimeoutError")
+        assert run.ended_at is not None
+        assert timedelta(0) <= run.ended_at - (START + timedelta(days=366)) <= timedelta(seconds=2)
+        assert bench.leftovers() == []
+
+    def test_an_event_of_no_possible_time_starts_its_run_at_once(self, bench_of: Callable[[App], Bench]) -> None:
+        """Anybody may write anything there; it is then EventBridge's own time that counts."""
+        bench = bench_of(sleeping("1s", []))
+        for ts in (10**20, -1, 10**15):
+            detail = json.dumps({"_stepbridge": {"id": f"e{ts}", "ts": ts}})
+            bench.world.bus.put([Entry(name="go", source="test", detail=detail)])
+        bench.drain()
+        assert [run.status for run in bench.runs()] == ["COMPLETED"] * 3
+        assert bench.stack.queue.dead == []
 
 
 class TestCron:

@@ -11,6 +11,7 @@ from stepbridge.aws import schema
 from stepbridge.cdk.numbers import PATTERN_MAX
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.across import names_for
+from stepbridge.engine.rule import declared
 from stepbridge.errors import ConfigError
 
 Wanted = tuple[str | None, str]
@@ -35,10 +36,7 @@ def own_pattern(app: App, *, narrow: bool) -> dict[str, Any]:
     if not narrow:
         return _checked(app, schema.event_pattern(app))
     wanted: set[Wanted] = {(None, name) for name in names_for(app.id)}
-    for function in app.functions.values():
-        wanted |= {(one.source, one.name) for one in function.triggers if isinstance(one, EventTrigger)}
-        wanted |= {(None, one.event) for one in function.waits}
-        wanted |= {(None, one.pattern.event) for one in function.cancellers}
+    wanted |= {(one.source, one.name) for one in declared(app)}
     return _checked(app, _pattern(one for one in wanted if not _is_from_aws(one[0])))
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.limits import EVENT_TS_MAX_MS
 
 META = "_stepbridge"
 """The reserved key of `Detail` that carries an event's id and time; removed before user code sees it."""
@@ -53,16 +54,17 @@ def event_of(body: str) -> Incoming:
     meta = meta if isinstance(meta, dict) else {}
     event_id = meta.get("id")
     ts = meta.get("ts")
+    has_ts = type(ts) is int and 0 <= ts <= EVENT_TS_MAX_MS  # what else anybody may write there is no time
     return Incoming(
         row={
             "name": envelope["detail-type"],
             "data": detail,
             "id": event_id if isinstance(event_id, str) and event_id else str(envelope.get("id", "")),
-            "ts": ts if type(ts) is int else _envelope_ts(envelope),
+            "ts": ts if has_ts else _envelope_ts(envelope),
             "source": str(envelope.get("source", "")),
         },
         accepted_at=from_ms(_envelope_ts(envelope)),
-        grain_ms=1 if type(ts) is int else 1000,
+        grain_ms=1 if has_ts else 1000,
         extra={TRACE: meta["tp"]} if isinstance(meta.get("tp"), str) else {},
     )
 

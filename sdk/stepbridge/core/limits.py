@@ -65,6 +65,8 @@ SYSTEM_EVENT_BYTES: Final = 900_000
 """Of a system event; what would be larger is told without its result or its trigger's data."""
 EVENT_NAME_MAX: Final = 128
 """Characters of EventBridge's `DetailType`. Source: PutEvents API, 2026-11."""
+EVENT_TS_MAX_MS: Final = 32_503_680_000_000
+"""The year 3000: a later time than any that an event means, and one that dates can still be added to."""
 EVENT_BYTES_MAX: Final = 1024 * 1024
 """Of one PutEvents request, so of one event. Source: EventBridge quotas, 2026-01."""
 EVENTS_PER_CALL: Final = 10

@@ -74,6 +74,7 @@ class Item:
     attempt: int = 0
     max_attempts: int
     due_at: datetime | None = None
+    extra: dict[str, str] = field(default_factory=dict)
 
 
 Work = Start | Go | Resume | Cancel | Tick | Item
@@ -104,6 +105,7 @@ def _row(work: Work) -> dict[str, Any]:
                 "v": _stored_row(work.value),
                 "n": [work.attempt, work.max_attempts],
                 **_due(work.due_at),
+                **({"x": work.extra} if work.extra else {}),
             }
 
 
@@ -165,6 +167,7 @@ def work_of(body: str) -> Work:
                 attempt=row["n"][0],
                 max_attempts=row["n"][1],
                 due_at=from_ms(row["due"]) if "due" in row else None,
+                extra=row.get("x", {}),
             )
         case other:
             message = f"unknown kind of message {other!r}"

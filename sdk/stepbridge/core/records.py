@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from stepbridge.core.instants import from_ms
+
 
 class Status(StrEnum):
     """Where a run stands."""
@@ -235,6 +237,11 @@ class Head:
     ended_at: datetime | None = None
     extra: dict[str, str] = field(default_factory=dict)
     """Trace context and the like, carried along unread."""
+
+    @property
+    def counts_from(self) -> datetime:
+        """From when the run may last as long as a run may: its making, or the later time that its event names."""
+        return max(self.created_at, from_ms(self.event.ts))
 
 
 class Role(StrEnum):

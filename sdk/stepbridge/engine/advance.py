@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import json
 import logging
 import time
@@ -28,6 +29,7 @@ from stepbridge.core.limits import (
 from stepbridge.core.messages import Go, Resume, Start, message_text
 from stepbridge.core.records import ArmedChild, Blob, Failure, Head, Status, Timer
 from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine import tracing
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
 from stepbridge.engine.arming import INVOKE_TIMEOUT, Arming
 from stepbridge.engine.async_replay import AsyncReplay
@@ -200,9 +202,9 @@ class Advance:
             )
             return Parked(failure_of(NondeterminismError(message)))
         late, now = function.limits.start, self._ports.clock.now()
-        if late is not None and head.epoch == 1 and now > max(head.created_at, from_ms(head.event.ts)) + late:
+        if late is not None and head.epoch == 1 and now > head.counts_from + late:
             return Failed(Failure(name=RUN_TIMEOUT, message=f"the run did not start within {late}"))
-        if now - head.created_at > RUN_MAX and head.event.ts <= to_ms(now - RUN_MAX):
+        if now > head.counts_from + RUN_MAX:
             return Failed(Failure(name=RUN_TIMEOUT, message=f"a run may last {RUN_MAX.days} days"))
         return self._open(function, head, past)
 
@@ -249,8 +251,15 @@ class Advance:
             except StepError as error:  # the trigger lacks what a canceller is to be matched by
                 return Failed(failure_of(error))
         self._workers.live[session.run_id] = session
+        name, head = f"run {session.function_id}", session.head
+        ids = {"app_id": self._app.id, "function_id": session.function_id, "run_id": session.run_id}
         try:
-            return await self._run_handler(session, recording, arming, invocation)
+            with tracing.span(name, head.extra, **ids, attempt=head.attempt, invocation=head.epoch) as failed:
+                session.trace = tracing.current()
+                outcome = await self._run_handler(session, recording, arming, invocation)
+                if isinstance(outcome, Failed | Parked | Retry):
+                    failed(outcome.failure.name)
+                return outcome
         finally:
             self._workers.live.pop(session.run_id, None)
 
@@ -262,7 +271,7 @@ class Advance:
         if session.function.is_async:
             return await AsyncReplay(session, recording, arming, self._workers, loop.time() + left).advance()
         replay = SyncReplay(session, recording, arming, time.monotonic() + left)
-        return await loop.run_in_executor(self._workers.handlers, replay.advance)
+        return await loop.run_in_executor(self._workers.handlers, contextvars.copy_context().run, replay.advance)
 
     # -- how the invocation ended ------------------------------------------------------------------
     def _settle(self, head: Head, session: Session | None, outcome: Outcome) -> Answer:

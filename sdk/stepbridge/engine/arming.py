@@ -333,7 +333,9 @@ class Arming:
             return self._recording.record(call, self._register(call, Mark.ERROR, session.now(), failure=missing))
         if not step.items:
             return self._record_map(call, codec.dump({"v": [], "e": {}}))
-        session.add_armed(self._maps.begin(self._parent(call), step, session.function.app_id))
+        session.add_armed(
+            self._maps.begin(self._parent(call), step, session.function.app_id, trace_of(session.head.extra))
+        )
         return None
 
     def collect(self, call: Call) -> Result | None:

@@ -177,7 +177,12 @@ class AsyncReplay:
             if isinstance(step, RunStep) and is_async(step.fn):
                 if step.once:
                     await self._workers.io(partial(self._recording.start, call))
-                value, error = await _outcome(step.timeout, _called(self._recording.body(call)), self._is_cutting_off)
+                with self._recording.span(call) as failed:
+                    value, error = await _outcome(
+                        step.timeout, _called(self._recording.body(call)), self._is_cutting_off
+                    )
+                    if error is not None:
+                        failed(type(error).__name__)
                 result = await self._workers.io(partial(self._recording.ended, call, started_at, value, error))
             elif not isinstance(step, RunStep) and not self._workers.blocking:
                 result = self._recording.perform(call, started_at)

@@ -26,7 +26,6 @@ from stepbridge.core.records import (
     Status,
 )
 from stepbridge.core.steps import Draft
-from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.across import Across
 from stepbridge.engine.answers import Acknowledge
 from stepbridge.engine.mapping import Maps
@@ -34,6 +33,7 @@ from stepbridge.engine.outcome import Stopped
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of, trace_of
 from stepbridge.engine.recording import RUN_TIMEOUT
+from stepbridge.engine.rule import system_triggers
 from stepbridge.engine.store import Store
 from stepbridge.engine.workers import Workers
 from stepbridge.function import FAILURE_SUFFIX
@@ -110,7 +110,7 @@ class Finish:
             self._across.reply(parent, head.run_id, output, register.failure)
             return
         if parent.item is not None:
-            self._maps.finished(parent, register, app_id=self._app.id)
+            self._maps.finished(parent, register, app_id=self._app.id, extra=trace_of(head.extra))
             return
         self._store.put_register(parent.run_id, register)
         if self._store.set_wake(parent.run_id, parent.step_key):
@@ -126,8 +126,7 @@ class Finish:
         return head.status is not Status.COMPLETED or self._wants_finished()
 
     def _wants_finished(self) -> bool:
-        triggers = (t for function in self._app.functions.values() for t in function.triggers)
-        return self._app.publish_finished or any(isinstance(t, EventTrigger) and t.names(FINISHED) for t in triggers)
+        return self._app.publish_finished or any(one.names(FINISHED) for one in system_triggers(self._app))
 
     def _tell_world(self, head: Head, output: str | None) -> None:
         event = self._event_row(head)

@@ -25,6 +25,7 @@ from stepbridge.core.matching import is_wanted, lookback_signature, place_of_eve
 from stepbridge.core.messages import Cancel, Go, Start, Tick, message_text
 from stepbridge.core.records import EventRecord, Head, Mark, Register, Role, Status, Timer, Wait
 from stepbridge.core.triggers import EventTrigger
+from stepbridge.engine import tracing
 from stepbridge.engine.across import Across, names_for
 from stepbridge.engine.advance import Advance
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
@@ -88,7 +89,8 @@ class Ingest:
         )
         run_id = ids.run_id(self._app.id, tick.function_id, TIMER, event.id)
         now = self._ports.clock.now()
-        start = Start(run_id=run_id, function_id=tick.function_id, event=event, created_at=now)
+        extra = tracing.begun(f"tick {tick.function_id}")
+        start = Start(run_id=run_id, function_id=tick.function_id, event=event, created_at=now, extra=extra)
         return await self._advance.advance(start, invocation)
 
     async def ingest(self, incoming: Incoming, invocation: Invocation) -> Answer:
@@ -232,6 +234,7 @@ class Ingest:
         waited = now - incoming.accepted_at > timedelta(seconds=1)
         created_at = incoming.accepted_at if waited else now  # which is exact, where the bus's own time is not
         data = dump(row["data"])
+        extra = incoming.extra or tracing.begun(f"event {row['name']}")
         moves: list[_Move] = []
         for function in functions:
             run_id = ids.run_id(self._app.id, function.id, *_idempotency(function, row))
@@ -242,9 +245,7 @@ class Ingest:
                 source=row["source"],
                 data=self._payloads.keep(data, run_id),
             )
-            start = Start(
-                run_id=run_id, function_id=function.id, event=event, created_at=created_at, extra=incoming.extra
-            )
+            start = Start(run_id=run_id, function_id=function.id, event=event, created_at=created_at, extra=extra)
             if row["ts"] > to_ms(now):
                 self._start_later(start, function, row)
             else:

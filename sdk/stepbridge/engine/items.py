@@ -15,6 +15,7 @@ from stepbridge.core.limits import QUEUE_DELAY_MAX
 from stepbridge.core.messages import Item, message_text
 from stepbridge.core.records import Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
+from stepbridge.engine import tracing
 from stepbridge.engine.answers import Acknowledge, Answer
 from stepbridge.engine.failures import LEAVING, failure_of
 from stepbridge.engine.mapping import Maps
@@ -46,7 +47,12 @@ class Items:
         fn, error = _tried(function_at, work.target)
         value: Any = None
         if error is None:
-            value, error = await self._call(fn, json.loads(text), work)
+            parent = work.parent
+            name, at = f"item of {parent.step_id}", work.attempt
+            with tracing.span(name, work.extra, run_id=parent.run_id, step_id=parent.step_id, attempt=at) as failed:
+                value, error = await self._call(fn, json.loads(text), work)
+                if error is not None:
+                    failed(type(error).__name__)
         await self._workers.io(partial(self._ended, work, fn, value, error, started_at))
         return Acknowledge()
 
@@ -55,7 +61,7 @@ class Items:
         if head is None or head.status.is_terminal:
             return None
         if is_repeated and (register := self._store.item_register(work.parent)) is not None:
-            self._maps.finished(work.parent, register, target=work.target)
+            self._maps.finished(work.parent, register, target=work.target, extra=work.extra)
             return None
         return self._payloads.text(work.value)
 
@@ -113,7 +119,7 @@ class Items:
                 self._ports.queue.send([Outgoing(body=again, delay=min(at - now, QUEUE_DELAY_MAX))])
                 return
             register = replace(register, mark=Mark.ERROR, failure=failure_of(error))
-        self._maps.finished(work.parent, register, target=work.target)
+        self._maps.finished(work.parent, register, target=work.target, extra=work.extra)
 
 
 def _tried(fn: Any, value: Any) -> tuple[Any, BaseException | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from stepbridge.core import codec, ids
@@ -31,15 +32,16 @@ class Maps:
         self._payloads = payloads
         self._ports = ports
 
-    def begin(self, parent: Parent, step: MapStep, app_id: str) -> ArmedMap:
-        """Sends the items, or with `max_concurrency` the first of each lane."""
+    def begin(self, parent: Parent, step: MapStep, app_id: str, extra: dict[str, str]) -> ArmedMap:
+        """Sends the items, or with `max_concurrency` the first of each lane; they carry `extra` on."""
         lanes = min(step.max_concurrency or 0, len(step.items))
         source = self._payloads.keep_apart(codec.dump([step.max_attempts, *step.items]), parent.run_id) if lanes else ""
         target = step.target if step.is_function else ""
         works: list[Work] = []
         for index in range(lanes or len(step.items)):
             item = MapItem(index=index, count=len(step.items), lanes=lanes, source=source, target=target)
-            works.append(self._work(_with(parent, item), step.target, step.items[index], step.max_attempts, app_id))
+            work = self._work(_with(parent, item), step.target, step.items[index], step.max_attempts, app_id)
+            works.append(replace(work, extra=extra))
         self._send(works)
         return self.armed(parent, step)
 
@@ -54,7 +56,7 @@ class Maps:
             children=at_once if step.is_function else 0,
         )
 
-    def _work(self, parent: Parent, target: str, text: str, max_attempts: int, app_id: str) -> Work:
+    def _work(self, parent: Parent, target: str, text: str, max_attempts: int, app_id: str) -> Item | Start:
         item = parent.item
         assert item is not None  # noqa: S101 - made with one
         if not item.target:
@@ -71,8 +73,10 @@ class Maps:
         )
         return Start(run_id=child_id, function_id=item.target, event=event, parent=parent, created_at=now)
 
-    def finished(self, parent: Parent, register: Register, *, target: str = "", app_id: str = "") -> None:
-        """One item has come to its end: record it, begin the next of its lane, join."""
+    def finished(
+        self, parent: Parent, register: Register, *, target: str = "", app_id: str = "", extra: dict[str, str]
+    ) -> None:
+        """One item has come to its end: record it, begin the next of its lane, join. `extra`: what it carried."""
         item = parent.item
         assert item is not None  # noqa: S101 - called for items only
         self._store.put_item_register(parent.run_id, parent.step_key, item.index, register)
@@ -83,7 +87,7 @@ class Maps:
                 index=follower, count=item.count, lanes=item.lanes, source=item.source, target=item.target
             )
             work = self._work(_with(parent, following), target or item.target, texts[follower], max_attempts, app_id)
-            self._send([work])
+            self._send([replace(work, extra=extra)])
         if self._store.join_item(
             parent.run_id, parent.step_key, item.index, item.count, register.ended_at
         ) and self._store.set_wake(parent.run_id, parent.step_key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from stepbridge.core.limits import CANCEL_CHECK_SECONDS, SEEN_INLINE
 from stepbridge.core.records import Failure, Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import RunStep, SendSignalStep, SendStep, Step
+from stepbridge.engine import tracing
 from stepbridge.engine.calls import Call, Result, Stubs
 from stepbridge.engine.failures import LEAVING, failure_of
 from stepbridge.engine.outcome import Failed, Stopped
@@ -108,16 +110,31 @@ class Recording:
         )
         return self.record(call, register)
 
+    def span(self, call: Call) -> AbstractContextManager[Callable[[str], None]]:
+        """The span of a step's function: below the caller's own, or this invocation's."""
+        session = self._session
+        return tracing.span(
+            f"step {call.step.step_id}",
+            tracing.current() or session.trace,
+            function_id=session.function_id,
+            run_id=session.run_id,
+            step_id=call.step.step_id,
+            attempt=call.failed,
+        )
+
     def perform(self, call: Call, started_at: datetime) -> Result | None:
         """Runs a step's sync function and records how it ended, in the thread that calls this."""
         self.start(call)
-        try:
-            value: Any = self.body(call)()
-            error: BaseException | None = None
-        except LEAVING:
-            raise
-        except BaseException as raised:  # noqa: BLE001 - whatever user code raises is recorded
-            value, error = None, raised
+        value: Any = None
+        error: BaseException | None = None
+        with self.span(call) as failed:
+            try:
+                value = self.body(call)()
+            except LEAVING:
+                raise
+            except BaseException as raised:  # noqa: BLE001 - whatever user code raises is recorded
+                error = raised
+                failed(type(error).__name__)
         return self.ended(call, started_at, value, error)
 
     def _send(self, call: Call, step: SendStep) -> list[str]:

@@ -8,14 +8,19 @@ from stepbridge.engine.across import names_for
 from stepbridge.events import RESERVED_PREFIX
 
 
-def system_triggers(app: App) -> tuple[EventTrigger, ...]:
-    """The system events that the app has declared: as triggers, awaited events, or events that cancel."""
-    declared: list[EventTrigger] = []
+def declared(app: App) -> tuple[EventTrigger, ...]:
+    """The events that the app has declared: as triggers, awaited events, or events that cancel."""
+    found: list[EventTrigger] = []
     for function in app.functions.values():
-        declared += [trigger for trigger in function.triggers if isinstance(trigger, EventTrigger)]
+        found += [trigger for trigger in function.triggers if isinstance(trigger, EventTrigger)]
         patterns = (*function.waits, *(canceller.pattern for canceller in function.cancellers))
-        declared += [EventTrigger(name=pattern.event) for pattern in patterns]
-    return tuple(trigger for trigger in declared if trigger.name.startswith(RESERVED_PREFIX))
+        found += [EventTrigger(name=pattern.event) for pattern in patterns]
+    return tuple(found)
+
+
+def system_triggers(app: App) -> tuple[EventTrigger, ...]:
+    """Those of them that are system events."""
+    return tuple(trigger for trigger in declared(app) if trigger.name.startswith(RESERVED_PREFIX))
 
 
 def wants(app: App, event_name: str) -> bool:

@@ -8,11 +8,12 @@ import sys
 import threading
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from stepbridge.core import codec, ids
 from stepbridge.core.history import History, history_of
+from stepbridge.core.limits import RUN_MAX
 from stepbridge.core.records import Armed, ArmedWait, Blob, Failure, Head, Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import MapStep, SleepStep, Step, WaitStep
@@ -51,6 +52,8 @@ class Session:
         """The trigger as expressions see it."""
         self.trigger = trigger
         """The trigger as the handler sees it."""
+        self.trace: dict[str, str] = {}
+        """The trace context of this invocation's own span, where there is one."""
         self.closed = False
         self.probing = False
         """Nothing is done any more: the replay only finds out what the run may have armed."""
@@ -306,8 +309,13 @@ class Session:
         return timed_out + found
 
     def dues(self) -> list[tuple[datetime, bool]]:
-        """When something that the run waits for comes due, and whether that is a mere timeout."""
-        waiting = [(c.due_at, c.step.kind in _TIMED_OUT) for c in self.pending.values() if c.due_at is not None]
+        """When something that the run waits for comes due, and whether that is a mere timeout.
+
+        Not after the time that any run may last: then it wakes to fail, before its records expire.
+        """
+        last = self.head.counts_from + RUN_MAX + timedelta(seconds=1)
+        dues = [(c.due_at, c.step.kind in _TIMED_OUT) for c in self.pending.values() if c.due_at is not None]
+        waiting = [(min(due, last), is_timeout) for due, is_timeout in dues]
         return waiting if self.finish_by is None else [*waiting, (self.finish_by, True)]
 
     def outcome_of(self, value: Any, error: BaseException | None) -> Outcome:

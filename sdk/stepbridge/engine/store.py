@@ -206,7 +206,7 @@ class Store:
                 {
                     **self._key(head.run_id, page_key(head.run_id, pages).sk),
                     "ar": armed_text(armed),
-                    "ttl": self._far(head.created_at),
+                    "ttl": self._far(head.counts_from),
                 }
             )
             armed, pages = (), pages + 1
@@ -311,7 +311,7 @@ class Store:
 
     def put_wait(self, wait: Wait) -> Wait:
         """Puts the wait; the one that stands already keeps its deadline."""
-        ttl = to_ms(min(wait.deadline, wait.armed_at + RUN_MAX)) // 1000 + self._retention
+        ttl = to_ms(wait.deadline) // 1000 + self._retention
         standing = self._table.put(wait_item(wait, ttl), Absent("sk"))
         return wait if standing is None else wait_of(standing)
 
@@ -382,9 +382,9 @@ class Store:
                 yield register_of(item)
 
     # -- helpers -----------------------------------------------------------------------------------
-    def _far(self, now: datetime) -> int:
+    def _far(self, at: datetime) -> int:
         """A ttl that no run outlives: what belongs to a run must not expire before it has ended."""
-        return to_ms(now + RUN_MAX) // 1000 + self._retention
+        return to_ms(at + RUN_MAX) // 1000 + self._retention
 
     def _key(self, run_id: str, sort_key: str = HEAD_SK) -> Item:
         return {"pk": run_pk(run_id), "sk": sort_key}
@@ -397,7 +397,7 @@ class Store:
                 {
                     **self._key(head.run_id, side_key(head.run_id, "in").sk),
                     **stored_attributes("v", data),
-                    "ttl": self._far(head.created_at),
+                    "ttl": self._far(head.counts_from),
                 }
             )
             data = None
@@ -425,7 +425,7 @@ class Store:
         if head.output is not None:
             if _is_large(head.output):
                 side = self._key(head.run_id, side_key(head.run_id, "out").sk)
-                self._table.put({**side, **stored_attributes("v", head.output), "ttl": self._far(head.created_at)})
+                self._table.put({**side, **stored_attributes("v", head.output), "ttl": self._far(head.counts_from)})
             else:
                 change.update(stored_attributes("o", head.output))
         gone = ("wk", "sn", "ra", "er")

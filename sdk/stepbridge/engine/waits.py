@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from stepbridge.core import ids
-from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import RUN_MAX
 from stepbridge.core.matching import Want, want_event
 from stepbridge.core.records import ArmedWait, Head, Role, Wait
@@ -56,7 +56,7 @@ def cancel_waits(
     Raises:
         StepError: `match` is a path that the trigger lacks.
     """
-    began = max(head.started_at or now, from_ms(head.event.ts))  # the later one where the run is queued
+    began = max(head.started_at or now, head.counts_from)  # the latter where the run is queued
     for index, canceller in enumerate(function.cancellers):
         pattern = canceller.pattern
         step_id = f"cancel on {pattern.event}"
@@ -81,7 +81,7 @@ def cancel_waits(
                 since_ms=_cancellable_since(head),
                 consumed=(head.event.id,),
                 armed_at=now,
-                deadline=began + (RUN_MAX if canceller.timeout is None else canceller.timeout),
+                deadline=began + min(canceller.timeout or RUN_MAX, RUN_MAX),
             ),
         )
 

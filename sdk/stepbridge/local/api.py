@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from stepbridge.core.envelope import TRACE
 from stepbridge.core.records import Status
 from stepbridge.engine.operations import UnknownError
 from stepbridge.errors import ConfigError
@@ -73,7 +74,8 @@ def api_routes(service: Service) -> list[Route]:
 
 
 async def _send(service: Service, request: Request) -> Json:
-    return service.send(await _json(request))
+    trace = request.headers.get(TRACE)
+    return service.send(await _json(request), trace={} if trace is None else {TRACE: trace})
 
 
 async def _events(service: Service, request: Request) -> Json:

@@ -7,6 +7,7 @@ a run. All are safe in any thread.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
@@ -50,7 +51,7 @@ class Service:
         self.run_logs = RunLogs(world.clock)
 
     # -- events ------------------------------------------------------------------------------------
-    def send(self, events: object, *, source: str = "local") -> Json:
+    def send(self, events: object, *, source: str = "local", trace: Mapping[str, str] | None = None) -> Json:
         """Puts one event or a list of them on the bus, all or none.
 
         Returns:
@@ -72,7 +73,7 @@ class Service:
             for draft in drafts
         ]
         event_ids = [draft.id for draft in stamped]
-        self.world.bus.put(entries_of(stamped, event_ids, now_ms, source))
+        self.world.bus.put(entries_of(stamped, event_ids, now_ms, source, trace))
         return {"ids": event_ids}
 
     def events(self, *, limit: int = 100, before: int | None = None) -> Json:
