@@ -256,7 +256,11 @@ class Ingest:
         return False
 
     def _start_later(self, start: Start) -> None:
-        """An event of the future: the run is there at once, as QUEUED, and its timer before it."""
+        """An event of the future: the run is there at once, as QUEUED, and then its timer.
+
+        The head is first: the wake of a near event would find no run and be forgotten. Until both are there the
+        event itself comes back.
+        """
         due = from_ms(start.event.ts)
         now = self._ports.clock.now()
         body = message_text(Go(run_id=start.run_id, why="start", due_at=due))
@@ -268,13 +272,13 @@ class Ingest:
             created_at=start.created_at,
             extra=start.extra,
         )
+        self._store.enqueue(head)
         if due - now <= QUEUE_DELAY_MAX:
             self._ports.queue.send([Outgoing(body=body, delay=due - now)])
         else:
             minute = from_ms(start.event.ts - start.event.ts % 60_000)
             name = ids.schedule_name(start.run_id, start.event.ts)
             self._ports.timers.create(name, minute - SCHEDULE_GRAIN, body)
-        self._store.enqueue(head)
 
 
 def _idempotency(function: Function[Any], row: dict[str, Any]) -> tuple[str, str]:
