@@ -120,7 +120,7 @@ def judge(report: Report, stack: MotoStack, effects: Path) -> None:
 
 def leftovers(stack: MotoStack) -> Iterator[str]:
     """What an ended run must not leave behind."""
-    yield from (f"wait {item['sk']}" for item in stack.table.items() if str(item["pk"]).startswith("W#"))
+    yield from (f"wait {item['sk']!r}" for item in stack.table.items() if str(item["pk"]).startswith("W#"))
     yield from (f"message {message.body!r}" for message in messages_in(stack.settings.queue_url))
     yield from (f"dead letter {body!r}" for body in stack.queue.dead)
 
