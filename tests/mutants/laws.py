@@ -8,8 +8,14 @@ from typing import Final
 CRASHES: Final = "tests/faults/test_every_crash_point.py"
 ACCEPTANCE: Final = "tests/acceptance"
 WAITS: Final = "tests/waits"
-UNIT: Final = "tests/unit"
-CONTRACT: Final = "tests/contract"
+STORMS: Final = "tests/simulator"
+ENGINE: Final = "tests/unit/test_engine.py"
+REQUESTS: Final = "tests/unit/test_request_counts.py"
+RANDOM: Final = "tests/faults/test_random_programs.py"
+TABLE: Final = "tests/contract/test_aws_table.py"
+QUEUE: Final = "tests/unit/test_aws_queue.py"
+TIMERS: Final = "tests/unit/test_aws_timers.py"
+BUS: Final = "tests/unit/test_aws_bus.py"
 ENTRY: Final = "tests/integration/test_aws_entry.py"
 
 
@@ -43,9 +49,10 @@ MUTANTS: Final = (
     Mutant(
         "a message whose handling failed is acknowledged",
         "engine/engine.py",
-        "            await self._workers.io(partial(self._postpone, message, self._pause(message)))\n            return message\n",
+        "            await self._workers.io(partial(self._postpone, message, self._pause(message)))\n"
+        "            return message\n",
         "            return None\n",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a batch answers as if every message had been dealt with",
@@ -71,14 +78,14 @@ MUTANTS: Final = (
         "engine/engine.py",
         "if message.receives >= RESEND_AT_RECEIVE:",
         "if message.receives >= 1_000_000:",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "an unreadable message is dropped, not buried",
         "engine/engine.py",
         "        self._ports.queue.bury(message, reason)\n",
         "",
-        UNIT,
+        STORMS,
     ),
     # -- the order of an event's effects -------------------------------------------------------------
     Mutant(
@@ -174,14 +181,14 @@ MUTANTS: Final = (
         "engine/store.py",
         "both(_EXISTS, _CLAIMABLE, free)",
         "both(_EXISTS, _CLAIMABLE)",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a wake creates a run",
         "engine/store.py",
         "both(_EXISTS, _CLAIMABLE, free)",
         "either(_NO_RUN, both(_CLAIMABLE, free))",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a wake begins an ended run again",
@@ -194,7 +201,7 @@ MUTANTS: Final = (
         "engine/store.py",
         "both(_STARTABLE, free)",
         "_STARTABLE",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a repeated start begins an ended run again",
@@ -214,28 +221,28 @@ MUTANTS: Final = (
         "engine/store.py",
         'add={"ep": 1},',
         'add={"ep": 0},',
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a lease outlives its invocation's deadline by minutes",
         "engine/store.py",
         '"lx": to_ms(deadline + LEASE_MARGIN)',
         '"lx": to_ms(deadline + 100 * LEASE_MARGIN)',
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a lease ends before its holder does",
         "engine/store.py",
         '"lx": to_ms(deadline + LEASE_MARGIN)',
         '"lx": to_ms(deadline - 10 * LEASE_MARGIN)',
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a claim whose answer was lost bounces off itself",
         "engine/store.py",
         "if head is not None and head.holder == holder and head.status is Status.RUNNING:",
         "if head is not None and head.holder == holder and head.status is None:",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a parked run is woken by any message",
@@ -250,7 +257,7 @@ MUTANTS: Final = (
         "engine/store.py",
         'return both(_HELD, equals("ep", epoch))',
         "return _HELD",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "suspend and end write over a cancelled run",
@@ -264,16 +271,15 @@ MUTANTS: Final = (
         "engine/store.py",
         "mine = standing.released_epoch == head.epoch and standing.status is head.status",
         "mine = False",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "the head sleeps before its timer is made",
         "engine/advance.py",
-        "                return self._suspend(self._arm_next(head, session.dues() if session else []), session, outcome)\n",
-        "                dues = session.dues() if session else []\n"
-        "                answer = self._suspend(head, session, outcome)\n"
-        "                self._arm_next(head, dues)\n"
-        "                return answer\n",
+        "return self._suspend(self._arm_next(head, session.dues() if session else []), session, outcome)",
+        "answer = self._suspend(head, session, outcome)\n"
+        "                self._arm_next(head, session.dues() if session else [])\n"
+        "                return answer",
     ),
     Mutant(
         "a hand-over writes the head before the next message",
@@ -303,7 +309,8 @@ MUTANTS: Final = (
     Mutant(
         "a message that meets an ended run does not repeat what follows its end",
         "engine/advance.py",
-        "            await self._workers.io(partial(self._finish.finish, head, parent))\n            return Acknowledge()\n",
+        "            await self._workers.io(partial(self._finish.finish, head, parent))\n"
+        "            return Acknowledge()\n",
         "            return Acknowledge()\n",
     ),
     Mutant(
@@ -322,13 +329,15 @@ MUTANTS: Final = (
     Mutant(
         "the schedule of a resolved wait is not deleted",
         "engine/advance.py",
-        "                self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))\n        return Acknowledge()\n",
+        "                self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))\n"
+        "        return Acknowledge()\n",
         "                pass\n        return Acknowledge()\n",
     ),
     Mutant(
         "an ended run leaves its waits armed",
         "engine/finish.py",
-        "                for place in wait.places:\n                    self._store.delete_wait(place, head.run_id, wait.step_key)\n",
+        "                for place in wait.places:\n"
+        "                    self._store.delete_wait(place, head.run_id, wait.step_key)\n",
         "                pass\n",
     ),
     Mutant(
@@ -360,7 +369,7 @@ MUTANTS: Final = (
         "engine/store.py",
         'when = both(_CLAIMABLE, Absent("wk"))',
         "when = both(_CLAIMABLE)",
-        WAITS,
+        REQUESTS,
     ),
     Mutant(
         "a finished run is marked as told before it is",
@@ -411,35 +420,35 @@ MUTANTS: Final = (
         "engine/store.py",
         'when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))',
         'when = equals("st", Mark.RETRY.value)',
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a retry is written over whatever stands there",
         "engine/store.py",
         'when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))',
         'when = equals("at", after_attempts)',
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a step that must not be repeated is ended by another invocation than began it",
         "engine/store.py",
         'when = both(equals("st", Mark.STARTED.value), equals("ep", started_in))',
         'when = equals("st", Mark.STARTED.value)',
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "the loser of a register keeps its own result",
         "engine/store.py",
         "return register if standing is None else register_of(standing)",
         "return register",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a replay prolongs a wait's timeout",
         "engine/store.py",
         "return wait if standing is None else wait_of(standing)",
         "return wait",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a wait is put over the one that stands",
@@ -452,7 +461,7 @@ MUTANTS: Final = (
         "engine/store.py",
         '"lx": 0, **self._key(head.run_id)}, _NO_RUN)',
         '"lx": 0, **self._key(head.run_id)})',
-        UNIT,
+        STORMS,
     ),
     # -- what expires --------------------------------------------------------------------------------
     Mutant(
@@ -460,21 +469,21 @@ MUTANTS: Final = (
         "engine/store.py",
         '            "ttl": ended_ms // 1000 + self._retention,\n',
         "",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "what a run recorded expires while it runs",
         "engine/store.py",
         "return to_ms(now + RUN_MAX) // 1000 + self._retention",
         "return to_ms(now) // 1000 + self._retention",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a wait expires before its deadline",
         "engine/store.py",
         "ttl = to_ms(min(wait.deadline, wait.armed_at + RUN_MAX)) // 1000 + self._retention",
         "ttl = to_ms(wait.armed_at) // 1000",
-        UNIT,
+        STORMS,
     ),
     # -- names ---------------------------------------------------------------------------------------
     Mutant(
@@ -527,21 +536,21 @@ MUTANTS: Final = (
         "core/history.py",
         "order = [key for key in listed if key in results]",
         "order = sorted(key for key in listed if key in results)",
-        "tests/faults/test_random_programs.py",
+        RANDOM,
     ),
     Mutant(
         "a record does not list the outside results given before it",
         "engine/recording.py",
         "mine = replace(register, order=(session.head.epoch, rank), seen=listed)",
         "mine = replace(register, order=(session.head.epoch, rank), seen=())",
-        "tests/faults/test_random_programs.py",
+        RANDOM,
     ),
     Mutant(
         "the head forgets the outside results that were given out",
         "engine/advance.py",
         "            head = replace(head, seen=tuple(session.unlisted))\n",
         "",
-        "tests/faults/test_random_programs.py",
+        RANDOM,
     ),
     Mutant(
         "a result is given out while an earlier record is still being written",
@@ -570,21 +579,21 @@ MUTANTS: Final = (
         "engine/advance.py",
         "if crashes >= CRASH_LIMIT:",
         "if crashes >= 1_000_000:",
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "failures that were seen count as crashes",
         "engine/store.py",
         'change = Change(set={"lx": 0, "fe": head.epoch})',
         'change = Change(set={"lx": 0})',
-        UNIT,
+        STORMS,
     ),
     Mutant(
         "a failed invocation keeps its lease",
         "engine/advance.py",
         "            await self._workers.io(partial(self._release, head))\n",
         "",
-        UNIT,
+        STORMS,
     ),
     # -- the adapters --------------------------------------------------------------------------------
     Mutant(
@@ -592,76 +601,76 @@ MUTANTS: Final = (
         "aws/timers.py",
         '            case "ConflictException":\n                return\n',
         "",
-        CONTRACT,
+        TIMERS,
     ),
     Mutant(
         "schedules stay after they have fired",
         "aws/timers.py",
         'ActionAfterCompletion="DELETE"',
         'ActionAfterCompletion="NONE"',
-        UNIT,
+        TIMERS,
     ),
     Mutant(
         "a schedule is rounded to an earlier second",
         "aws/timers.py",
         "return utc + timedelta(microseconds=-utc.microsecond % 1_000_000)",
         "return utc.replace(microsecond=0)",
-        UNIT,
+        TIMERS,
     ),
     Mutant(
         "a delay is rounded to an earlier second",
         "aws/queue.py",
         "return max(0, -(-delay // timedelta(seconds=1)))",
         "return max(0, delay // timedelta(seconds=1))",
-        UNIT,
+        QUEUE,
     ),
     Mutant(
         "an event can pass for one of the engine's messages",
         "aws/queue.py",
         ' and "detail-type" not in envelope',
         "",
-        UNIT,
+        QUEUE,
     ),
     Mutant(
         "the head and the registers are read eventually",
         "aws/table.py",
         "Key=_key(key), ConsistentRead=True)",
         "Key=_key(key), ConsistentRead=False)",
-        CONTRACT,
+        TABLE,
     ),
     Mutant(
         "queries are read eventually",
         "aws/table.py",
         '"KeyConditionExpression": where, "ConsistentRead": True,',
         '"KeyConditionExpression": where, "ConsistentRead": False,',
-        CONTRACT,
+        TABLE,
     ),
     Mutant(
         "a query ends with its first page",
         "aws/table.py",
         'if "LastEvaluatedKey" not in answer:',
         "if answer:",
-        CONTRACT,
+        TABLE,
     ),
     Mutant(
         "a refused put gives no standing item",
         "aws/table.py",
         "return _standing(error) or {}",
         "return {}",
-        CONTRACT,
+        TABLE,
     ),
     Mutant(
         "entries that EventBridge refused are dropped",
         "aws/bus.py",
         'if not answer["FailedEntryCount"]:',
         "if answer:",
-        UNIT,
+        BUS,
     ),
     Mutant(
         "messages that SQS refused are dropped",
         "aws/queue.py",
         'for failed in answer.get("Failed", [])',
         "for failed in []",
-        UNIT,
+        QUEUE,
     ),
 )

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.mutants.laws import ACCEPTANCE, CONTRACT, CRASHES, ENTRY, MUTANTS, UNIT, WAITS, Mutant
+from tests.mutants.laws import ACCEPTANCE, CRASHES, ENGINE, ENTRY, MUTANTS, RANDOM, STORMS, WAITS, Mutant
 
 ROOT: Final = Path(__file__).parents[2]
-ORDER: Final = (CRASHES, ACCEPTANCE, "tests/faults", CONTRACT, WAITS, UNIT, ENTRY)
+ORDER: Final = (CRASHES, STORMS, ACCEPTANCE, ENGINE, WAITS, RANDOM, ENTRY, "tests/contract", "tests/unit")
 """Which tests are asked, one after the other, each until its first failure."""
 LIMIT_SECONDS: Final = 120
 """For all of them together: what is not noticed by then has survived."""
@@ -39,19 +39,15 @@ class Verdict:
     seconds: float
 
 
-def broken(mutant: Mutant, root: Path) -> None:
-    """Breaks the law in the tree at `root`.
+def broken_text(mutant: Mutant, text: str) -> str:
+    """The file's text with the law broken.
 
     Raises:
         ValueError: The text is not there, or not once: the list has to follow the code.
     """
-    path = root / "sdk" / "stepbridge" / mutant.file
-    text = path.read_text()
     if (times := text.count(mutant.old)) != 1:
-        raise ValueError(
-            f"{mutant.law!r}: its text stands {times} times in {mutant.file}. Mend: tests/mutants/laws.py."
-        )
-    path.write_text(text.replace(mutant.old, mutant.new))
+        raise ValueError(f"{mutant.law!r}: the text stands {times} times in {mutant.file}. Mend: tests/mutants/laws.py")
+    return text.replace(mutant.old, mutant.new)
 
 
 def tried(mutant: Mutant) -> Verdict:
@@ -65,7 +61,8 @@ def tried(mutant: Mutant) -> Verdict:
                 shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, root / name)
-        broken(mutant, root)
+        path = root / "sdk" / "stepbridge" / mutant.file
+        path.write_text(broken_text(mutant, path.read_text()))
         for tests in dict.fromkeys((mutant.first, *ORDER)):
             left = LIMIT_SECONDS - (time.monotonic() - began)
             if left > 0 and (noticed := _failure(root, tests, left)):
@@ -76,9 +73,10 @@ def tried(mutant: Mutant) -> Verdict:
 def _failure(root: Path, tests: str, limit: float) -> str:
     """The first test of these that fails; empty: none does in time."""
     path = os.pathsep.join((str(root / "sdk"), str(root)))
-    options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", "30", "--tb", "line", "-m", "not slow"]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", "60", "--tb", "line", "-m", "not slow"]
+    options += ["--schedules", "300"] if tests == STORMS else []
     try:
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603 - our own tests
             [sys.executable, "-m", "pytest", tests, *options],
             cwd=root,
             env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},

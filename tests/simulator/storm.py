@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Semaphore, Thread
-from typing import Any, Final
+from typing import Any, Final, NoReturn, assert_never
 
 from stepbridge import App
 from stepbridge.core.instants import to_ms
@@ -96,7 +96,7 @@ class Flight:
         self._thread.start()
 
     def _beset(self, skew_seconds: float) -> Ports:
-        ports = self._site.stack.ports
+        ports: Ports = self._site.stack.ports
         parts: dict[str, Any] = {
             name: _Beset(getattr(ports, name), self) for name in ("table", "queue", "bus", "timers", "blobs")
         }
@@ -130,15 +130,17 @@ class Flight:
                 call()
                 return call()
             case Fate.CRASH_BEFORE:
-                self._die()
+                return self._die()
             case Fate.CRASH_AFTER:
                 call()
-                self._die()
+                return self._die()
             case Fate.STALL:
                 self._stall()
                 return call()
+            case _:
+                assert_never(fate)
 
-    def _die(self) -> None:
+    def _die(self) -> NoReturn:
         self._dead = True
         raise Crash
 
