@@ -266,6 +266,11 @@ class Storm(Simulation):
                     continue
                 assert self._known.setdefault(key, final) == final, f"{key} was {self._known[key]}, is {final}"
 
+    @property
+    def repeats(self) -> int:
+        """How often, at most, one effect may take place once more: faults, and messages delivered twice."""
+        return self.faults + sum(site.stack.queue._echoes.total() for site in self._sites)
+
     def leftovers(self) -> list[str]:
         """What stands though it should be gone: waits, schedules, messages."""
         return leftovers(self._sites)
