@@ -17,7 +17,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: dev test lint types unit soak kills moto e2e format clean help
+.PHONY: dev test lint types unit soak kills moto e2e mutants format clean help
 
 dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
@@ -35,11 +35,15 @@ types: $(READY) ## Check types as we write them (mypy) and as users see them (py
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/pyright
 
-soak: $(READY) ## Try thousands of generated programs with crashes and bad luck; states how many.
-	$(BIN)/python -m pytest tests/faults/test_random_programs.py --hypothesis-profile soak --hypothesis-show-statistics --timeout 3600
+soak: $(READY) ## Try thousands of generated programs and of storms; states how many.
+	$(BIN)/python -m pytest tests/faults/test_random_programs.py tests/simulator --hypothesis-profile soak \
+	    --hypothesis-show-statistics --schedules 20000 --timeout 3600
 
 kills: $(READY) ## Kill dispatcher processes, several at once, until 1,000 runs are through (ARGS="--runs 100").
 	$(BIN)/python -m tests.kills.drill $(ARGS)
+
+mutants: $(READY) ## Break the laws one at a time in a copy, and see whether the suite notices (ARGS="-k lease").
+	$(BIN)/python -m tests.mutants.run $(ARGS)
 
 moto: $(READY) ## Play the scenarios and the acceptance suite on the AWS adapters against moto.
 	$(BIN)/python -m pytest tests/scenarios tests/acceptance --backend moto --timeout 300

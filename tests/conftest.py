@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,6 +17,7 @@ settings.register_profile("soak", _QUICK, max_examples=2_000)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--backend moto` plays every simulation on moto that does not itself name a backend."""
     parser.addoption("--backend", choices=("memory", "moto"), default="memory", help="of Simulation, where unnamed")
+    parser.addoption("--schedules", type=int, default=96, help="how many storms the simulator goes through")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -23,3 +26,12 @@ def pytest_configure(config: pytest.Config) -> None:
     defaults = Simulation.__init__.__kwdefaults__
     assert defaults is not None
     defaults["backend"] = config.getoption("--backend")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says how much was tried: what tests have put down as `crash points`, `schedules` and the like."""
+    tried: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        tried.update({name: value for name, value in report.user_properties if isinstance(value, int)})
+    if tried:
+        terminalreporter.write_line("Tried: " + ", ".join(f"{count:,} {name}" for name, count in sorted(tried.items())))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -91,16 +91,20 @@ class CrashingSimulation(Simulation):
 
     def leftovers(self) -> list[str]:
         """What stands though it should be gone: waits, schedules, messages."""
-        found: list[str] = []
-        for site in self._sites:
-            found += [
-                f"wait {i['pk']!r} {i['sk']!r}" for i in site.stack.table.items() if str(i["pk"]).startswith("W#")
-            ]
-            found += [f"schedule {name}" for name in site.stack.timers.names()]
-            found += [f"message {site.stack.queue.depth()}"] if site.stack.queue.depth() != (0, 0) else []
-            found += [f"dead {reason}" for _, reason in site.stack.queue.dead]
-        return found
+        return leftovers(self._sites)
 
     def heads(self) -> list[dict[str, Any]]:
         """The raw heads."""
         return [item for site in self._sites for item in site.stack.table.items() if item["sk"] == HEAD_SK]
+
+
+def leftovers(sites: Sequence[Any]) -> list[str]:
+    """What stands though it should be gone: waits, schedules, messages."""
+    found: list[str] = []
+    for site in sites:
+        stack = site.stack
+        found += [f"wait {i['pk']!r} {i['sk']!r}" for i in stack.table.items() if str(i["pk"]).startswith("W#")]
+        found += [f"schedule {name}" for name in stack.timers.names()]
+        found += [f"message {stack.queue.depth()}"] if stack.queue.depth() not in {0, (0, 0)} else []
+        found += [f"dead {reason!r}" for reason in stack.queue.dead]
+    return found

@@ -22,9 +22,11 @@ from stepbridge.aws.settings import variable
 from stepbridge.aws.wiring import SystemClock
 from stepbridge.core.ids import fraction
 from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.messages import Resume, message_text
 from stepbridge.core.records import Status
 from stepbridge.local.moto import MotoStack, MotoWorld
 from stepbridge.local.moto_queue import messages_in
+from stepbridge.ports import Outgoing
 from tests.integration.lambda_runtime import moto_served
 from tests.integration.processes import ROOT, environment
 from tests.kills.oracle import KINDS, Report, judge, total
@@ -34,6 +36,8 @@ OPEN_MAX: Final = 60
 """Runs under way at once."""
 LEASE_SECONDS: Final = 7
 """Of a message in flight: a little longer than a lease of the drill's short invocations."""
+_PAID: Final = 0.3
+"""Of the orders that are not paid yet, at each look."""
 LEG: Final = 50
 """Runs begun in one table."""
 LEG_SECONDS: Final = 600
@@ -49,8 +53,9 @@ class Drill:
         self._world = world
         self._parent = parent
         self._seed = seed
-        self._moves = 0
+        self._moves = self._looks = 0
         self._paid: set[str] = set()
+        self._resumed: set[tuple[str, int]] = set()
         self._next_kill = 0.0
 
     def tell(self, *words: object) -> int:
@@ -67,7 +72,7 @@ class Drill:
         while time.monotonic() - began < deadline_seconds:
             report.overdue += self.tell("keep", workers)
             self._world.fire_due()
-            ended = self._ended()
+            ended = self._ended(report)
             self._begin(runs, ended)
             if sum(ended.values()) == total(runs) and self._is_still():
                 break
@@ -77,9 +82,15 @@ class Drill:
         judge(report, self._stack, effects)
         return report
 
-    def _ended(self) -> Counter[str]:
-        heads = (head_of(item) for item in self._stack.table.items() if item["sk"] == HEAD_SK)
-        return Counter(head.event.name for head in heads if head.status.is_terminal or head.status is Status.PARKED)
+    def _ended(self, report: Report) -> Counter[str]:
+        """Of each event name, how many runs are through; one that is parked as a crash loop is resumed."""
+        heads = [head_of(item) for item in self._stack.table.items() if item["sk"] == HEAD_SK]
+        for head in heads:
+            if head.status is Status.PARKED and (head.run_id, head.epoch) not in self._resumed:
+                self._resumed.add((head.run_id, head.epoch))
+                self._stack.readable.queue.send([Outgoing(body=message_text(Resume(run_id=head.run_id)))])
+                report.resumed += 1
+        return Counter(head.event.name for head in heads if head.status.is_terminal)
 
     def _begin(self, runs: int, ended: Counter[str]) -> None:
         through = sum(ended[kind] for kind in EFFECTS)
@@ -87,9 +98,10 @@ class Drill:
             kind, key = KINDS[self._moves % len(KINDS)], f"k{self._moves}"
             self._put(kind, key)
             self._moves += 1
+        self._looks += 1
         for number in range(0, self._moves, 2):  # orders; some are paid at once, some later
             key = f"k{number}"
-            if key not in self._paid and fraction(str(self._seed), key, str(self._moves), str(through)) < 0.3:
+            if key not in self._paid and fraction(str(self._seed), key, str(self._looks)) < _PAID:
                 self._put("order/paid", key)
                 self._paid.add(key)
 
@@ -106,7 +118,7 @@ class Drill:
         chance = fraction("kill", str(self._seed), str(report.volleys))
         report.kills += self.tell("kill", 1 + int(chance * workers), report.volleys)
         report.volleys += 1
-        self._next_kill = time.monotonic() + 1 + 2 * fraction("pause", str(self._seed), str(report.volleys))
+        self._next_kill = time.monotonic() + 1.5 + 2 * fraction("pause", str(self._seed), str(report.volleys))
 
 
 @contextmanager
@@ -162,7 +174,7 @@ def main() -> None:
     for first in range(0, given.runs, LEG):
         with tempfile.TemporaryDirectory() as folder, drill(Path(folder), given.seed + first) as (ready, effects):
             report.add(ready.play(min(LEG, given.runs - first), given.workers, LEG_SECONDS, effects))
-        print(f"{report.begun} runs, {report.kills} kills, {len(report.faults)} faults", flush=True)
+        print(f"{report.begun} runs, {report.kills} kills, {report.resumed} resumed, {report.faults}", flush=True)
     print(report.table())
     sys.exit("\n".join(report.faults[:50]))
 

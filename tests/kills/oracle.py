@@ -35,6 +35,8 @@ class Report:
     """Of kills, several at once among them."""
     overdue: int = 0
     """Processes that ended at their invocation's deadline, as Lambda ends them."""
+    resumed: int = 0
+    """Runs parked as a crash loop (five deaths in a row before a record), and resumed, as an operator would."""
     effects: int = 0
     repeated: int = 0
     """Effects beyond the first of a step (beyond the second, where the first attempt is meant to fail)."""
@@ -62,6 +64,7 @@ class Report:
             ("processes killed with SIGKILL", self.kills),
             ("in so many volleys", self.volleys),
             ("processes ended at their deadline", self.overdue),
+            ("runs parked as crash loops, and resumed", self.resumed),
             ("steps recorded", self.records),
             ("effects seen outside", self.effects),
             ("of these repeated after a crash", self.repeated),

@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from stepbridge.app import App
 from stepbridge.core import codec, ids
 from stepbridge.core.instants import to_ms
+from stepbridge.core.limits import LEASE_MARGIN
 from stepbridge.core.matching import SCAN, Want, is_wanted, lookback_place, want_event
 from stepbridge.core.messages import Start, message_text
 from stepbridge.core.records import (
@@ -243,10 +244,13 @@ class Arming:
                 f" Mend: @app.function(..., waits=[EventMatch({pattern.event!r}, match=..., lookback=...)])."
             )
         span = min(declared, pattern.lookback) if isinstance(pattern.lookback, timedelta) else declared
-        since = max(session.head.created_at, session.now() - span)
+        began = session.head.created_at
+        since = max(began - LEASE_MARGIN, session.now() - span)
         for place in dict.fromkeys(lookback_place(want, place) for place in want.places):
-            for text in self._store.seen_since(place, to_ms(since)):
+            for came_ms, text in self._store.seen_since(place, to_ms(since)):
                 row = codec.decode(self._payloads.text(text), codec.PLAIN)
+                if came_ms < to_ms(began) and row["ts"] < session.head.event.ts:
+                    continue  # before the run; were it younger than the trigger, its host's clock would be behind
                 if row["id"] in self._consumed or not is_wanted(row, expression=want.expression, trigger=want.event):
                     continue
                 return dict(row)

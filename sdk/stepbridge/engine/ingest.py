@@ -262,7 +262,11 @@ class Ingest:
         return False
 
     def _start_later(self, start: Start, function: Function[Any], row: dict[str, Any]) -> None:
-        """An event of the future: the run is there at once, as QUEUED; before it its timer, and what cancels it."""
+        """An event of the future: the run is there at once, as QUEUED, with its timer and what cancels it.
+
+        A schedule is made before the head, that no head is without one. A message of the queue is sent after
+        it: a near one would find no run, and be forgotten; until it is sent the event itself comes back.
+        """
         due = from_ms(start.event.ts)
         now = self._ports.clock.now()
         body = message_text(Go(run_id=start.run_id, why="start", due_at=due))
@@ -271,8 +275,6 @@ class Ingest:
             minute = from_ms(start.event.ts - start.event.ts % 60_000)
             name = ids.schedule_name(start.run_id, start.event.ts)
             self._ports.timers.create(name, minute - SCHEDULE_GRAIN, body)
-        else:
-            self._ports.queue.send([Outgoing(body=body, delay=due - now)])
         head = Head(
             run_id=start.run_id,
             function_id=start.function_id,
@@ -288,6 +290,8 @@ class Ingest:
         standing = self._store.enqueue(head)
         if standing is not None and standing.status.is_terminal:  # cancelled meanwhile, by one who knew of nothing
             self._finish.clean(replace(standing, armed=head.armed, timers=head.timers))
+        elif not scheduled:
+            self._ports.queue.send([Outgoing(body=body, delay=due - now)])
 
 
 def _idempotency(function: Function[Any], row: dict[str, Any]) -> tuple[str, str]:

@@ -329,13 +329,13 @@ class Store:
         key = seen_key(place, ts_ms, event_id)
         self._table.put({"pk": key.pk, "sk": key.sk, "ttl": ttl, **stored_attributes("v", stored)}, Absent("sk"))
 
-    def seen_since(self, place: str, since_ms: int) -> Iterable[Stored]:
-        """The events kept at a place, from an instant on, oldest first."""
+    def seen_since(self, place: str, since_ms: int) -> Iterable[tuple[int, Stored]]:
+        """When each event came that is kept at a place, and the event; from an instant on, oldest first."""
         key = seen_key(place, since_ms, "")
         for item in self._table.query(key.pk, after=key.sk):
             stored = stored_value(item, "v")
             if stored is not None:
-                yield stored
+                yield int(str(item["sk"]).partition("#")[0]), stored
 
     # -- maps --------------------------------------------------------------------------------------
     def put_item_register(self, run_id: str, step_key: str, index: int, register: Register) -> None:

@@ -1,0 +1,676 @@
+"""The mutants: each breaks one law by changing one text of one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+CRASHES: Final = "tests/faults/test_every_crash_point.py"
+ACCEPTANCE: Final = "tests/acceptance"
+WAITS: Final = "tests/waits"
+STORMS: Final = "tests/simulator"
+ENGINE: Final = "tests/unit/test_engine.py"
+REQUESTS: Final = "tests/unit/test_request_counts.py"
+RANDOM: Final = "tests/faults/test_random_programs.py"
+TABLE: Final = "tests/contract/test_aws_table.py"
+QUEUE: Final = "tests/unit/test_aws_queue.py"
+TIMERS: Final = "tests/unit/test_aws_timers.py"
+BUS: Final = "tests/unit/test_aws_bus.py"
+ENTRY: Final = "tests/integration/test_aws_entry.py"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A law, and how it is broken."""
+
+    law: str
+    """What no longer holds."""
+    file: str
+    """Below `sdk/stepbridge/`."""
+    old: str
+    """Stands there exactly once."""
+    new: str
+    first: str = CRASHES
+    """The tests that are asked first; then all of `run.ORDER`."""
+
+    def __str__(self) -> str:
+        return self.law
+
+
+MUTANTS: Final = (
+    # -- the messages that drive runs ----------------------------------------------------------------
+    Mutant(
+        "a message that met a held lease is acknowledged",
+        "engine/engine.py",
+        "            if isinstance(answer, Acknowledge):\n",
+        "            if answer is not None:\n",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "a message whose handling failed is acknowledged",
+        "engine/engine.py",
+        "            await self._workers.io(partial(self._postpone, message, self._pause(message)))\n"
+        "            return message\n",
+        "            return None\n",
+        STORMS,
+    ),
+    Mutant(
+        "a batch answers as if every message had been dealt with",
+        "aws/entry.py",
+        '[{"itemIdentifier": message.id} for message in bounced]',
+        "[]",
+        ENTRY,
+    ),
+    Mutant(
+        "a wake before its time claims the run",
+        "engine/engine.py",
+        "case Go(due_at=due) if due is not None and due > self._ports.clock.now():",
+        "case Go(due_at=due) if due is not None and due < due:",
+    ),
+    Mutant(
+        "a wake before its time is acknowledged and not sent again",
+        "engine/engine.py",
+        "        self._ports.queue.send([Outgoing(body=message.body, delay=max(delay, timedelta(0)))])\n",
+        "",
+    ),
+    Mutant(
+        "a message received too often is left to the dead-letter queue",
+        "engine/engine.py",
+        "if message.receives >= RESEND_AT_RECEIVE:",
+        "if message.receives >= 1_000_000:",
+        STORMS,
+    ),
+    Mutant(
+        "an unreadable message is dropped, not buried",
+        "engine/engine.py",
+        "        self._ports.queue.bury(message, reason)\n",
+        "",
+        STORMS,
+    ),
+    # -- the order of an event's effects -------------------------------------------------------------
+    Mutant(
+        "the wait is deleted before its run has moved",
+        "engine/ingest.py",
+        "        answer = await self._advance.advance(last.work, invocation)\n",
+        "        await self._workers.io(partial(self._delete, last.waits))\n"
+        "        answer = await self._advance.advance(last.work, invocation)\n",
+    ),
+    Mutant(
+        "the waits of other runs are deleted before their wakes are sent",
+        "engine/ingest.py",
+        "            self._ports.queue.send([Outgoing(body=message_text(move.work)) for move in others])\n"
+        "            for move in others:\n                self._delete(move.waits)\n",
+        "            for move in others:\n                self._delete(move.waits)\n"
+        "            self._ports.queue.send([Outgoing(body=message_text(move.work)) for move in others])\n",
+    ),
+    Mutant(
+        "an event whose run is held is acknowledged without a message of its own",
+        "engine/ingest.py",
+        "        self._ports.queue.send([Outgoing(body=message_text(move.work), delay=delay)])\n",
+        "",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "an event that a run has consumed resolves its next wait too",
+        "engine/ingest.py",
+        'if row["id"] in wait.consumed or row["ts"]',
+        'if row["ts"]',
+    ),
+    Mutant(
+        "a wait forgets the event that started its run",
+        "engine/arming.py",
+        "self._consumed = [session.head.event.id, *(r.event_id",
+        "self._consumed = [*(r.event_id",
+        WAITS,
+    ),
+    Mutant(
+        "looking back finds an event a second time",
+        "engine/arming.py",
+        'if row["id"] in self._consumed or not is_wanted(',
+        "if not is_wanted(",
+        WAITS,
+    ),
+    Mutant(
+        "looking back does not hold the expression against what it finds",
+        "engine/arming.py",
+        'if row["id"] in self._consumed or not is_wanted(row, expression=want.expression, trigger=want.event):',
+        'if row["id"] in self._consumed:',
+        WAITS,
+    ),
+    Mutant(
+        "an event is kept for looking back after the waits were read",
+        "engine/ingest.py",
+        "        self._keep_for_lookback(incoming)\n        woken = self._resolve_waits(incoming)\n",
+        "        woken = self._resolve_waits(incoming)\n        self._keep_for_lookback(incoming)\n",
+        WAITS,
+    ),
+    Mutant(
+        "what the index finds is not held against the expression",
+        "core/matching.py",
+        "    if not expression:\n        return True\n    compiled",
+        "    if expression is not None:\n        return True\n    compiled",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "a cancel event older than the run cancels it",
+        "engine/arming.py",
+        "since_ms=self._cancellable_since() if role is Role.CANCEL else 0",
+        "since_ms=0",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "an event of the future starts its run now",
+        "engine/ingest.py",
+        'if row["ts"] > to_ms(now):',
+        'if row["ts"] > 10**15:',
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "the signatures of an event name are cached",
+        "engine/store.py",
+        "        item = self._table.get(signatures_key(event_name))\n",
+        '        cache = self.__dict__.setdefault("_cached", {})\n'
+        "        if event_name not in cache:\n"
+        "            cache[event_name] = self._table.get(signatures_key(event_name))\n"
+        "        item = cache[event_name]\n",
+        WAITS,
+    ),
+    # -- the claim -----------------------------------------------------------------------------------
+    Mutant(
+        "a wake takes a lease that is held",
+        "engine/store.py",
+        "both(_EXISTS, _CLAIMABLE, free)",
+        "both(_EXISTS, _CLAIMABLE)",
+        STORMS,
+    ),
+    Mutant(
+        "a wake creates a run",
+        "engine/store.py",
+        "both(_EXISTS, _CLAIMABLE, free)",
+        "either(_NO_RUN, both(_CLAIMABLE, free))",
+        STORMS,
+    ),
+    Mutant(
+        "a wake begins an ended run again",
+        "engine/store.py",
+        "both(_EXISTS, _CLAIMABLE, free)",
+        "both(_EXISTS, free)",
+    ),
+    Mutant(
+        "a repeated start takes a lease that is held",
+        "engine/store.py",
+        "both(_STARTABLE, free)",
+        "_STARTABLE",
+        STORMS,
+    ),
+    Mutant(
+        "a repeated start begins an ended run again",
+        "engine/store.py",
+        "both(_STARTABLE, free)",
+        "free",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "the claim does not clear the wake flag",
+        "engine/store.py",
+        'remove=("wk",),',
+        "remove=(),",
+    ),
+    Mutant(
+        "the claim does not raise the epoch",
+        "engine/store.py",
+        'add={"ep": 1},',
+        'add={"ep": 0},',
+        STORMS,
+    ),
+    Mutant(
+        "a lease outlives its invocation's deadline by minutes",
+        "engine/store.py",
+        '"lx": to_ms(deadline + LEASE_MARGIN)',
+        '"lx": to_ms(deadline + 100 * LEASE_MARGIN)',
+        STORMS,
+    ),
+    Mutant(
+        "a lease ends before its holder does",
+        "engine/store.py",
+        '"lx": to_ms(deadline + LEASE_MARGIN)',
+        '"lx": to_ms(deadline - 10 * LEASE_MARGIN)',
+        STORMS,
+    ),
+    Mutant(
+        "a claim whose answer was lost bounces off itself",
+        "engine/store.py",
+        "if head is not None and head.holder == holder and head.status is Status.RUNNING:",
+        "if head is not None and head.holder == holder and head.status is None:",
+        STORMS,
+    ),
+    Mutant(
+        "a parked run is woken by any message",
+        "core/transitions.py",
+        "    (_S.PARKED, Cause.RESUME): _S.SLEEPING,\n",
+        "    (_S.PARKED, Cause.RESUME): _S.SLEEPING,\n    (_S.PARKED, Cause.CLAIM): _S.RUNNING,\n",
+        ACCEPTANCE,
+    ),
+    # -- suspend, end, cancel ------------------------------------------------------------------------
+    Mutant(
+        "suspend and end do not ask whose epoch it is",
+        "engine/store.py",
+        'return both(_HELD, equals("ep", epoch))',
+        "return _HELD",
+        STORMS,
+    ),
+    Mutant(
+        "suspend and end write over a cancelled run",
+        "engine/store.py",
+        'return both(_HELD, equals("ep", epoch))',
+        'return equals("ep", epoch)',
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "a suspend whose answer was lost takes itself for somebody else's",
+        "engine/store.py",
+        "mine = standing.released_epoch == head.epoch and standing.status is head.status",
+        "mine = False",
+        STORMS,
+    ),
+    Mutant(
+        "the head sleeps before its timer is made",
+        "engine/advance.py",
+        "return self._suspend(self._arm_next(head, session.dues() if session else []), session, outcome)",
+        "answer = self._suspend(head, session, outcome)\n"
+        "                self._arm_next(head, session.dues() if session else [])\n"
+        "                return answer",
+    ),
+    Mutant(
+        "a hand-over writes the head before the next message",
+        "engine/advance.py",
+        '        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])\n'
+        "        head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=idle)\n"
+        "        return self._suspend(self._arm_next(head, session.dues() if session else []), session)\n",
+        "        head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=idle)\n"
+        "        answer = self._suspend(self._arm_next(head, session.dues() if session else []), session)\n"
+        '        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])\n'
+        "        return answer\n",
+    ),
+    Mutant(
+        "a cancel before the start is lost",
+        "engine/store.py",
+        "when = either(_NO_RUN, _CANCELLABLE)",
+        "when = _CANCELLABLE",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "a cancel writes over an ended run",
+        "engine/store.py",
+        "when = either(_NO_RUN, _CANCELLABLE)",
+        "when = either(_NO_RUN, _EXISTS)",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "a message that meets an ended run does not repeat what follows its end",
+        "engine/advance.py",
+        "            await self._workers.io(partial(self._finish.finish, head, parent))\n"
+        "            return Acknowledge()\n",
+        "            return Acknowledge()\n",
+    ),
+    Mutant(
+        "the losers of a wait for several events stay armed",
+        "engine/session.py",
+        "(register.event_id is None or len(armed.places) > 1)",
+        "register.event_id is None",
+        WAITS,
+    ),
+    Mutant(
+        "a wait that timed out stays armed",
+        "engine/session.py",
+        "(register.event_id is None or len(armed.places) > 1)",
+        "len(armed.places) > 1",
+    ),
+    Mutant(
+        "the schedule of a resolved wait is not deleted",
+        "engine/advance.py",
+        "                self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))\n"
+        "        return Acknowledge()\n",
+        "                pass\n        return Acknowledge()\n",
+    ),
+    Mutant(
+        "an ended run leaves its waits armed",
+        "engine/finish.py",
+        "                for place in wait.places:\n"
+        "                    self._store.delete_wait(place, head.run_id, wait.step_key)\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "children of a cancelled run run on",
+        "engine/finish.py",
+        "if isinstance(child, ArmedChild) and self._is_stopped(head):",
+        "if isinstance(child, ArmedChild) and not self._is_stopped(head):",
+        ACCEPTANCE,
+    ),
+    # -- joins ---------------------------------------------------------------------------------------
+    Mutant(
+        "the parent is woken before it is told",
+        "engine/finish.py",
+        "        self._store.put_register(parent.run_id, register)\n"
+        "        if self._store.set_wake(parent.run_id, parent.step_key):\n"
+        '            self._send(Go(run_id=parent.run_id, why="child"))\n',
+        "        if self._store.set_wake(parent.run_id, parent.step_key):\n"
+        '            self._send(Go(run_id=parent.run_id, why="child"))\n'
+        "        self._store.put_register(parent.run_id, register)\n",
+    ),
+    Mutant(
+        "the wake of a finisher is lost with the answer to its flag",
+        "engine/store.py",
+        'return answer.ok or (answer.item is not None and answer.item.get("wk") == finisher)',
+        "return answer.ok",
+    ),
+    Mutant(
+        "every finisher sends a wake",
+        "engine/store.py",
+        'when = both(_CLAIMABLE, Absent("wk"))',
+        "when = both(_CLAIMABLE)",
+        REQUESTS,
+    ),
+    Mutant(
+        "a finished run is marked as told before it is",
+        "engine/finish.py",
+        "            self._tell_world(head, text)\n            self._store.mark_told(head.run_id)\n",
+        "            self._store.mark_told(head.run_id)\n            self._tell_world(head, text)\n",
+    ),
+    Mutant(
+        "an item of a map joins before it is recorded",
+        "engine/mapping.py",
+        "        self._store.put_item_register(parent.run_id, parent.step_key, item.index, register)\n"
+        "        follower = item.index + item.lanes\n",
+        "        self._store.join_item(parent.run_id, parent.step_key, item.index, item.count, register.ended_at)\n"
+        "        self._store.put_item_register(parent.run_id, parent.step_key, item.index, register)\n"
+        "        follower = item.index + item.lanes\n",
+        WAITS,
+    ),
+    Mutant(
+        "a map is collected before all its items are there",
+        "engine/mapping.py",
+        "        if not self._store.is_joined(run_id, step_key, count):\n            return None\n",
+        "",
+        WAITS,
+    ),
+    Mutant(
+        "a repeated item of a map does not join again",
+        "engine/items.py",
+        "            self._maps.finished(work.parent, register, target=work.target)\n            return None\n",
+        "            return None\n",
+    ),
+    Mutant(
+        "a signal takes the wait away before it wakes the run",
+        "engine/signals.py",
+        '        ports.queue.send([Outgoing(body=message_text(Go(run_id=wait.run_id, why="signal")))])\n'
+        "        store.delete_wait(wait.place, wait.run_id, wait.step_key)\n",
+        "        store.delete_wait(wait.place, wait.run_id, wait.step_key)\n"
+        '        ports.queue.send([Outgoing(body=message_text(Go(run_id=wait.run_id, why="signal")))])\n',
+    ),
+    # -- registers -----------------------------------------------------------------------------------
+    Mutant(
+        "a register is written twice",
+        "engine/store.py",
+        'when: Condition = Absent("sk")',
+        'when: Condition = either(Absent("sk"), Present("sk"))',
+    ),
+    Mutant(
+        "a retry is written over by any attempt",
+        "engine/store.py",
+        'when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))',
+        'when = equals("st", Mark.RETRY.value)',
+        STORMS,
+    ),
+    Mutant(
+        "a retry is written over whatever stands there",
+        "engine/store.py",
+        'when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))',
+        'when = equals("at", after_attempts)',
+        STORMS,
+    ),
+    Mutant(
+        "a step that must not be repeated is ended by another invocation than began it",
+        "engine/store.py",
+        'when = both(equals("st", Mark.STARTED.value), equals("ep", started_in))',
+        'when = equals("st", Mark.STARTED.value)',
+        STORMS,
+    ),
+    Mutant(
+        "the loser of a register keeps its own result",
+        "engine/store.py",
+        "return register if standing is None else register_of(standing)",
+        "return register",
+        STORMS,
+    ),
+    Mutant(
+        "a replay prolongs a wait's timeout",
+        "engine/store.py",
+        "return wait if standing is None else wait_of(standing)",
+        "return wait",
+        STORMS,
+    ),
+    Mutant(
+        "a wait is put over the one that stands",
+        "engine/store.py",
+        'standing = self._table.put(wait_item(wait, ttl), Absent("sk"))',
+        "standing = self._table.put(wait_item(wait, ttl))",
+    ),
+    Mutant(
+        "a run of the future is written over one that has begun",
+        "engine/store.py",
+        '"lx": 0, **self._key(head.run_id)}, _NO_RUN)',
+        '"lx": 0, **self._key(head.run_id)})',
+        STORMS,
+    ),
+    # -- what expires --------------------------------------------------------------------------------
+    Mutant(
+        "an ended run is kept for ever",
+        "engine/store.py",
+        '            "ttl": ended_ms // 1000 + self._retention,\n',
+        "",
+        STORMS,
+    ),
+    Mutant(
+        "what a run recorded expires while it runs",
+        "engine/store.py",
+        "return to_ms(now + RUN_MAX) // 1000 + self._retention",
+        "return to_ms(now) // 1000 + self._retention",
+        STORMS,
+    ),
+    Mutant(
+        "a wait expires before its deadline",
+        "engine/store.py",
+        "ttl = to_ms(min(wait.deadline, wait.armed_at + RUN_MAX)) // 1000 + self._retention",
+        "ttl = to_ms(wait.armed_at) // 1000",
+        STORMS,
+    ),
+    # -- names ---------------------------------------------------------------------------------------
+    Mutant(
+        "run ids are random",
+        "core/ids.py",
+        'return digest("run", app_id,',
+        'return digest("run", __import__("os").urandom(8).hex(), app_id,',
+    ),
+    Mutant(
+        "child run ids are random",
+        "core/ids.py",
+        'return digest("child", parent_run_id,',
+        'return digest("child", __import__("os").urandom(8).hex(), parent_run_id,',
+    ),
+    Mutant(
+        "ids of sent events are random",
+        "core/ids.py",
+        'return digest("sent", run_id,',
+        'return digest("sent", __import__("os").urandom(8).hex(), run_id,',
+    ),
+    Mutant(
+        "ids of system events are random",
+        "core/ids.py",
+        'return digest("system", run_id,',
+        'return digest("system", __import__("os").urandom(8).hex(), run_id,',
+    ),
+    Mutant(
+        "schedules have random names",
+        "core/ids.py",
+        'return f"{run_id}-{due_ms}"',
+        'return f"{run_id}-{due_ms}"[:50] + __import__("os").urandom(4).hex()',
+    ),
+    Mutant(
+        "step keys ignore the occurrence",
+        "core/ids.py",
+        'return digest("step", step_id, str(occurrence), length=16)',
+        'return digest("step", step_id, length=16)',
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "jitter is drawn, not hashed",
+        "core/retry.py",
+        "jitter = fraction(run_id, name, str(retry))",
+        'jitter = __import__("random").random()',
+        ACCEPTANCE,
+    ),
+    # -- the order of replay -------------------------------------------------------------------------
+    Mutant(
+        "results are given out in the order of their names",
+        "core/history.py",
+        "order = [key for key in listed if key in results]",
+        "order = sorted(key for key in listed if key in results)",
+        RANDOM,
+    ),
+    Mutant(
+        "a record does not list the outside results given before it",
+        "engine/recording.py",
+        "mine = replace(register, order=(session.head.epoch, rank), seen=listed)",
+        "mine = replace(register, order=(session.head.epoch, rank), seen=())",
+        RANDOM,
+    ),
+    Mutant(
+        "the head forgets the outside results that were given out",
+        "engine/advance.py",
+        "            head = replace(head, seen=tuple(session.unlisted))\n",
+        "",
+        RANDOM,
+    ),
+    Mutant(
+        "a result is given out while an earlier record is still being written",
+        "engine/async_replay.py",
+        "return not (self.session.inflight and min(self.session.inflight) < rank)",
+        "return True",
+        ACCEPTANCE,
+    ),
+    # -- retries and poison --------------------------------------------------------------------------
+    Mutant(
+        "a step's failure that the handler let pass retries the body",
+        "core/retry.py",
+        "return isinstance(error, NonRetriableError | StepError | ConfigError)",
+        "return isinstance(error, NonRetriableError | ConfigError)",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "attempts are counted from one too few",
+        "core/retry.py",
+        "if attempts >= max_attempts or _is_final(error):",
+        "if attempts > max_attempts or _is_final(error):",
+        ACCEPTANCE,
+    ),
+    Mutant(
+        "a crash loop goes on for ever",
+        "engine/advance.py",
+        "if crashes >= CRASH_LIMIT:",
+        "if crashes >= 1_000_000:",
+        STORMS,
+    ),
+    Mutant(
+        "failures that were seen count as crashes",
+        "engine/store.py",
+        'change = Change(set={"lx": 0, "fe": head.epoch})',
+        'change = Change(set={"lx": 0})',
+        STORMS,
+    ),
+    Mutant(
+        "a failed invocation keeps its lease",
+        "engine/advance.py",
+        "            await self._workers.io(partial(self._release, head))\n",
+        "",
+        STORMS,
+    ),
+    # -- the adapters --------------------------------------------------------------------------------
+    Mutant(
+        "a schedule that is there already is an error",
+        "aws/timers.py",
+        '            case "ConflictException":\n                return\n',
+        "",
+        TIMERS,
+    ),
+    Mutant(
+        "schedules stay after they have fired",
+        "aws/timers.py",
+        'ActionAfterCompletion="DELETE"',
+        'ActionAfterCompletion="NONE"',
+        TIMERS,
+    ),
+    Mutant(
+        "a schedule is rounded to an earlier second",
+        "aws/timers.py",
+        "return utc + timedelta(microseconds=-utc.microsecond % 1_000_000)",
+        "return utc.replace(microsecond=0)",
+        TIMERS,
+    ),
+    Mutant(
+        "a delay is rounded to an earlier second",
+        "aws/queue.py",
+        "return max(0, -(-delay // timedelta(seconds=1)))",
+        "return max(0, delay // timedelta(seconds=1))",
+        QUEUE,
+    ),
+    Mutant(
+        "an event can pass for one of the engine's messages",
+        "aws/queue.py",
+        ' and "detail-type" not in envelope',
+        "",
+        QUEUE,
+    ),
+    Mutant(
+        "the head and the registers are read eventually",
+        "aws/table.py",
+        "Key=_key(key), ConsistentRead=True)",
+        "Key=_key(key), ConsistentRead=False)",
+        TABLE,
+    ),
+    Mutant(
+        "queries are read eventually",
+        "aws/table.py",
+        '"KeyConditionExpression": where, "ConsistentRead": True,',
+        '"KeyConditionExpression": where, "ConsistentRead": False,',
+        TABLE,
+    ),
+    Mutant(
+        "a query ends with its first page",
+        "aws/table.py",
+        'if "LastEvaluatedKey" not in answer:',
+        "if answer:",
+        TABLE,
+    ),
+    Mutant(
+        "a refused put gives no standing item",
+        "aws/table.py",
+        "return _standing(error) or {}",
+        "return {}",
+        TABLE,
+    ),
+    Mutant(
+        "entries that EventBridge refused are dropped",
+        "aws/bus.py",
+        'if not answer["FailedEntryCount"]:',
+        "if answer:",
+        BUS,
+    ),
+    Mutant(
+        "messages that SQS refused are dropped",
+        "aws/queue.py",
+        'for failed in answer.get("Failed", [])',
+        "for failed in []",
+        QUEUE,
+    ),
+)

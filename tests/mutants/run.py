@@ -1,0 +1,124 @@
+"""Breaks the laws one at a time in a copy of the tree, and sees whether the suite notices.
+
+`python -m tests.mutants.run` prints a table: the law, the test that noticed and after how many seconds. It fails if a
+mutant survives that is not stated in `equivalent.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.mutants.laws import ACCEPTANCE, CRASHES, ENGINE, ENTRY, MUTANTS, RANDOM, STORMS, WAITS, Mutant
+
+ROOT: Final = Path(__file__).parents[2]
+ORDER: Final = (CRASHES, STORMS, ACCEPTANCE, ENGINE, WAITS, RANDOM, ENTRY, "tests/contract", "tests/unit")
+"""Which tests are asked, one after the other, each until its first failure."""
+LIMIT_SECONDS: Final = 120
+"""For all of them together: what is not noticed by then has survived."""
+_COPIED: Final = ("sdk", "tests", "functions", "infra", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant."""
+
+    mutant: Mutant
+    noticed: str
+    """The first test that failed; empty: none."""
+    seconds: float
+
+
+def broken_text(mutant: Mutant, text: str) -> str:
+    """The file's text with the law broken.
+
+    Raises:
+        ValueError: The text is not there, or not once: the list has to follow the code.
+    """
+    if (times := text.count(mutant.old)) != 1:
+        raise ValueError(f"{mutant.law!r}: the text stands {times} times in {mutant.file}. Mend: tests/mutants/laws.py")
+    return text.replace(mutant.old, mutant.new)
+
+
+def tried(mutant: Mutant) -> Verdict:
+    """Whether the suite notices."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        for name in _COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, root / name)
+        path = root / "sdk" / "stepbridge" / mutant.file
+        path.write_text(broken_text(mutant, path.read_text()))
+        for tests in dict.fromkeys((mutant.first, *ORDER)):
+            left = LIMIT_SECONDS - (time.monotonic() - began)
+            if left > 0 and (noticed := _failure(root, tests, left)):
+                return Verdict(mutant, noticed, time.monotonic() - began)
+    return Verdict(mutant, "", time.monotonic() - began)
+
+
+def _failure(root: Path, tests: str, limit: float) -> str:
+    """The first test of these that fails; empty: none does in time."""
+    path = os.pathsep.join((str(root / "sdk"), str(root)))
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", "60", "--tb", "line", "-m", "not slow"]
+    options += ["--schedules", "300"] if tests == STORMS else []
+    try:
+        done = subprocess.run(  # noqa: S603 - our own tests
+            [sys.executable, "-m", "pytest", tests, *options],
+            cwd=root,
+            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return ""
+    if done.returncode == 0:
+        return ""
+    named = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return named[0].split(" ")[1] if named else f"{tests}: {done.stdout[-200:]!r}"
+
+
+def table(verdicts: Sequence[Verdict]) -> str:
+    """For people."""
+    wide = max(len(verdict.mutant.law) for verdict in verdicts)
+    rows = [f"{one.mutant.law:<{wide}}  {one.seconds:>4.0f} s  {one.noticed or 'SURVIVED'}" for one in verdicts]
+    alive = [one.mutant.law for one in verdicts if not one.noticed]
+    slowest = max(verdict.seconds for verdict in verdicts if verdict.noticed or len(alive) == len(verdicts))
+    found = len(verdicts) - len(alive)
+    rows.append(f"\n{found} of {len(verdicts)} mutants noticed, the slowest after {slowest:.0f} s.")
+    return "\n".join([*rows, *(f"survived: {law}" for law in alive)])
+
+
+def main() -> None:
+    """All mutants, or those whose law holds a word."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("-k", dest="word", default="", help="only laws that hold this")
+    options.add_argument("--side-by-side", type=int, default=2)
+    given = options.parse_args()
+    chosen = [mutant for mutant in MUTANTS if given.word in mutant.law]
+    with ThreadPoolExecutor(given.side_by_side) as pool:
+        verdicts = []
+        for verdict in pool.map(tried, chosen):
+            verdicts.append(verdict)
+            print(f"{verdict.seconds:4.0f} s  {verdict.mutant.law}: {verdict.noticed or 'SURVIVED'}", flush=True)
+    print("\n" + table(verdicts))
+    sys.exit(any(not verdict.noticed for verdict in verdicts))
+
+
+if __name__ == "__main__":
+    main()
