@@ -51,7 +51,7 @@ from stepbridge.engine.session import Session, event_for
 from stepbridge.engine.store import Claimed, Past, Store
 from stepbridge.engine.sync_replay import SyncReplay
 from stepbridge.engine.workers import Workers
-from stepbridge.errors import NondeterminismError
+from stepbridge.errors import ConfigError, NondeterminismError, StepError
 from stepbridge.function import Function
 from stepbridge.ports import Outgoing, Ports
 
@@ -210,7 +210,10 @@ class Advance:
         if len(session.unlisted) > SEEN_INLINE:
             await self._workers.io(recording.list_outside_results)
         if session.function.cancellers:
-            await self._workers.io(arming.arm_cancellers)
+            try:
+                await self._workers.io(arming.arm_cancellers)
+            except (ConfigError, StepError) as error:  # the trigger lacks what they match by
+                return Failed(failure_of(error))
         self._workers.live[session.run_id] = session
         try:
             return await self._run_handler(session, recording, arming, invocation)

@@ -199,6 +199,7 @@ class Arming:
         session = self._session
         now = session.now()
         for index, want in enumerate(wants):
+            known = self._payloads.keep(want.event, session.run_id) if want.expression else ""
             for signature, place in zip(want.signatures, want.places, strict=True):
                 self._store.add_signature(want.event_name, signature)
                 wait = Wait(
@@ -213,7 +214,7 @@ class Arming:
                     event_name=want.event_name,
                     since_ms=self._cancellable_since() if role is Role.CANCEL else 0,
                     expression=want.expression,
-                    event=want.event,
+                    event=known,
                     consumed=tuple(dict.fromkeys(self._consumed)),
                     armed_at=now,
                     deadline=deadline,

@@ -40,6 +40,10 @@ _SEND_ON = timedelta(seconds=1)
 """Before a run that is held is tried again; from then on the message's own pauses grow."""
 
 
+class MalformedError(ValueError):
+    """A message that no repetition will make better: it is buried, with the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Move:
     """A run to be moved on, and the waits that are deleted once it has been."""
@@ -112,12 +116,15 @@ class Ingest:
         return Acknowledge()
 
     async def _ingest_own(self, incoming: Incoming, invocation: Invocation) -> Answer:
-        """An event between apps that is for this one."""
+        """An event between apps that is for this one.
+
+        Raises:
+            MalformedError: It is not as apps of this package send it.
+        """
         try:
             work = await self._workers.io(partial(self._across.work_of, incoming.row))
-        except (KeyError, TypeError, ValueError) as error:
-            _LOG.warning("event %s %s is malformed: %r", incoming.row["name"], incoming.row["id"], error)
-            return Acknowledge()
+        except ValueError as error:
+            raise MalformedError(f"an event {incoming.row['name']} is malformed: {error}") from error
         match work:
             case Start() | Go():
                 return await self._advance.advance(work, invocation)
@@ -158,7 +165,9 @@ class Ingest:
         text = dump(row)
         for place, span in spans.items():
             ttl = to_ms(now + span) // 1000 + 3600
-            self._store.put_seen(place, row["id"], to_ms(now), self._payloads.keep(text, f"seen/{row['name']}"), ttl)
+            self._store.put_seen(
+                place, row["id"], to_ms(now), self._payloads.keep(text, f"seen/{ids.digest(row['name'])}"), ttl
+            )
 
     # -- waits -------------------------------------------------------------------------------------
     def _resolve_waits(self, incoming: Incoming) -> list[_Move]:
@@ -197,7 +206,7 @@ class Ingest:
 
     def _matches(self, wait: Wait, row: dict[str, Any]) -> bool:
         try:
-            return is_wanted(row, expression=wait.expression, trigger=wait.event)
+            return is_wanted(row, expression=wait.expression, trigger=self._payloads.text(wait.event))
         except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
             _LOG.exception("the expression of wait %r of run %s failed", wait.step_id, wait.run_id)
             return False
