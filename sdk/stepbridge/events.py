@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 
 from stepbridge.core import codec
 from stepbridge.core.envelope import META
-from stepbridge.core.limits import EVENT_BYTES_MAX, EVENT_NAME_MAX
+from stepbridge.core.limits import EVENT_BYTES_MAX, EVENT_ID_MAX, EVENT_NAME_MAX, EVENT_TS_MAX_MS
 from stepbridge.core.steps import Draft
 from stepbridge.errors import ConfigError, UnserializableOutputError
 
@@ -67,6 +67,10 @@ def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - p
         message = f"{what} is not an event: {error}. Mend: give a dict or Event with name and data."
         raise ConfigError(message) from error
     problem = name_problem(checked.name, system=system)
+    if len(checked.id) > EVENT_ID_MAX:
+        problem = f"the id has {len(checked.id)} characters. Mend: at most {EVENT_ID_MAX}; a hash of it will do."
+    if checked.ts and not 0 <= checked.ts <= EVENT_TS_MAX_MS:
+        problem = f"ts={checked.ts} is no time. Mend: milliseconds since 1970."
     if isinstance(checked.data, Mapping) and META in checked.data:
         problem = f"the data has the key {META!r}, which is reserved. Mend: name it otherwise."
     if problem:

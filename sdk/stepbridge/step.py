@@ -12,7 +12,7 @@ from typing import Any, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from stepbridge.core import codec, steps
 from stepbridge.core.durations import parse_duration, parse_instant
-from stepbridge.core.limits import RETRIES_DEFAULT, RUN_MAX
+from stepbridge.core.limits import RETRIES_DEFAULT, RUN_MAX, STEP_ID_MAX
 from stepbridge.core.records import Kind
 from stepbridge.declare import Duration, EventMatch, pattern_of
 from stepbridge.errors import ConfigError
@@ -231,6 +231,9 @@ class _Steps:
 def _check_id(step_id: object) -> None:
     if not isinstance(step_id, str) or not step_id:
         message = f"step id {step_id!r}. Mend: a string that is not empty, fixed in the code."
+        raise ConfigError(message)
+    if len(step_id) > STEP_ID_MAX:
+        message = f"step id {step_id[:40]!r}... has {len(step_id)} characters. Mend: at most {STEP_ID_MAX}."
         raise ConfigError(message)
 
 

@@ -17,12 +17,13 @@ Short attribute names, since DynamoDB bills their bytes too.
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any, Final
 
 from stepbridge.core.codec import dump
 from stepbridge.core.conditions import Item, Key
-from stepbridge.core.ids import step_key
+from stepbridge.core.ids import digest, step_key
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.limits import FORMAT_VERSION
 from stepbridge.core.records import (
@@ -50,6 +51,7 @@ from stepbridge.core.sealed import in_clear
 HEAD_SK: Final = "#"
 JOIN_SK: Final = "#join"
 REGISTER_PREFIX: Final = "S#"
+_PLAIN: Final = re.compile("[A-Za-z0-9._:-]{0,256}", re.ASCII)
 
 
 def run_pk(run_id: str) -> str:
@@ -88,8 +90,9 @@ def wait_key(place: str, run_id: str, step_key: str) -> Key:
 
 
 def seen_key(place: str, ts_ms: int, event_id: str) -> Key:
-    """Where an event stands that a wait may look back for."""
-    return Key(f"B#{place}", f"{ts_ms:015}#{event_id}")
+    """Where an event stands that a wait may look back for; an id that is no plain word stands as its hash."""
+    name = event_id if _PLAIN.fullmatch(event_id) else digest("event", event_id)
+    return Key(f"B#{place}", f"{ts_ms:015}#{name}")
 
 
 def map_pk(run_id: str, step_key: str, shard: int | None = None) -> str:
@@ -368,7 +371,7 @@ def wait_item(wait: Wait, ttl: int) -> Item:
         item["si"] = wait.since_ms
     if wait.expression:
         item["ex"] = wait.expression
-        item["ev"] = wait.event
+        item.update(stored_attributes("ev", wait.event))
     if wait.consumed:
         item["no"] = json.dumps(wait.consumed)
     return item
@@ -389,7 +392,7 @@ def wait_of(item: Item) -> Wait:
         event_name=str(item["en"]),
         since_ms=int(item.get("si", 0)),
         expression=str(item.get("ex", "")),
-        event=str(in_clear(item.get("ev", ""))),
+        event=stored_value(item, "ev") or "",
         consumed=tuple(json.loads(str(item.get("no", "[]")))),
         armed_at=from_ms(int(item["t0"])),
         deadline=from_ms(int(item["du"])),

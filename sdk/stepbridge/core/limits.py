@@ -41,6 +41,8 @@ RETRY_AFTER_MIN: Final = timedelta(seconds=1)
 RETRY_AFTER_MAX: Final = timedelta(hours=24)
 CRASH_LIMIT: Final = 5
 """Claims in a row that ended without a record or an orderly release, before a run is parked."""
+SUSPECT_AT_RECEIVE: Final = 3
+"""A message received so often may be what kills its sandbox: of a batch's such messages only one is handled."""
 RESEND_AT_RECEIVE: Final = 50
 """A message received so often is sent anew, so that no live wake reaches the DLQ."""
 MAX_RECEIVES: Final = 100
@@ -67,6 +69,12 @@ EVENT_NAME_MAX: Final = 128
 """Characters of EventBridge's `DetailType`. Source: PutEvents API, 2026-11."""
 EVENT_TS_MAX_MS: Final = 32_503_680_000_000
 """The year 3000: a later time than any that an event means, and one that dates can still be added to."""
+EVENT_ID_MAX: Final = 256
+"""Characters of an event's id; a longer one counts as its hash. Ids stand in the records of every run they start."""
+STEP_ID_MAX: Final = 1_024
+"""Characters of a step's id, which stands in its record: ids made of an event's data must not outgrow an item."""
+DEPTH_MAX: Final = 200
+"""Levels of lists and objects in an event: far below what parsers take, so that what was read can be written."""
 EVENT_BYTES_MAX: Final = 1024 * 1024
 """Of one PutEvents request, so of one event. Source: EventBridge quotas, 2026-01."""
 EVENTS_PER_CALL: Final = 10

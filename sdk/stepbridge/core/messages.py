@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from stepbridge.core.instants import from_ms, to_ms
@@ -136,6 +136,29 @@ def work_of(body: str) -> Work:
     Raises:
         ValueError: It is not one of the engine's messages, or of a later version.
     """
+    try:
+        work = _work_of(body)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        message = f"not a message of this engine: {type(error).__name__}"
+        raise ValueError(message) from error
+    if not isinstance(name := _subject(work), str) or not name:
+        message = "not a message of this engine: it names no run"
+        raise ValueError(message)
+    return work
+
+
+def _subject(work: Work) -> object:
+    """The run, or the function, that it is about."""
+    match work:
+        case Tick():
+            return work.function_id
+        case Item():
+            return work.parent.run_id
+        case _:
+            return work.run_id
+
+
+def _work_of(body: str) -> Work:
     row = json.loads(body)
     if not isinstance(row, dict) or row.get("stepbridge") != FORMAT_VERSION:
         message = f"not a message of this engine's format version {FORMAT_VERSION}"
@@ -158,7 +181,7 @@ def work_of(body: str) -> Work:
         case "cancel":
             return Cancel(run_id=row["r"], reason=row["why"])
         case "tick":
-            return Tick(function_id=row["f"], at=datetime.fromisoformat(row["at"]))
+            return Tick(function_id=row["f"], at=datetime.fromisoformat(row["at"]).astimezone(UTC))
         case "item":
             return Item(
                 parent=parent_of(row["p"]),

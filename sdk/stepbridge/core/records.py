@@ -271,7 +271,7 @@ class Wait:
     """Older events do not count."""
     expression: str = ""
     """The whole `if_exp`; empty: the key says all."""
-    event: str = ""
+    event: Stored = ""
     """JSON text of the part of the trigger that the expression reads."""
     consumed: tuple[str, ...] = ()
     """Ids of events that the run has used already; they never match."""

@@ -18,7 +18,7 @@ _VALUES: Final = frozenset(prefix + form for prefix in "vdo" for form in ("", "z
 
 def payload_names(pk: str) -> frozenset[str]:
     """The attributes with users' data of an item in this partition: of a wait, also what it knows of the trigger."""
-    return _VALUES | {"ev"} if pk.startswith("W#") else _VALUES
+    return _VALUES | {"ev", "evz", "evr"} if pk.startswith("W#") else _VALUES
 
 
 def place(*parts: str) -> bytes:

@@ -6,13 +6,17 @@ through. All are idempotent: run ids and registers are the same however often an
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from stepbridge.core import ids
 from stepbridge.core.codec import dump
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.items import parent_of, parent_row
+from stepbridge.core.limits import FAILURE_CHARACTERS, STACK_CHARACTERS, STEP_ID_MAX
 from stepbridge.core.messages import Cancel, Go, Start, Work
 from stepbridge.core.records import EventRecord, Failure, Kind, Mark, Parent, Register
 from stepbridge.core.steps import Draft
@@ -20,6 +24,9 @@ from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
 from stepbridge.engine.store import Store
 from stepbridge.ports import Ports
+
+OCCURRENCES_MAX: Final = 1_000_000
+_NAME: Final = re.compile("[A-Za-z0-9-]{1,64}", re.ASCII)
 
 REQUEST: Final = "stepbridge/invoke."
 REPLY: Final = "stepbridge/reply."
@@ -64,28 +71,34 @@ class Across:
 
     # -- in ----------------------------------------------------------------------------------------
     def work_of(self, row: dict[str, Any], extra: dict[str, str]) -> Work | None:
-        """The work that such an event asks this app for; None: it is none of them. `extra`: as it came with it."""
+        """The work that such an event asks this app for; None: it is none of them. `extra`: as it came with it.
+
+        Raises:
+            ValueError: It is not as apps of this package send it. Whoever may put events may put such a one.
+        """
         data = row["data"]
         if row["name"] == REQUEST + self._app_id:
+            run_id, text = _name(data, "run_id"), _text(data, "data")
+            _object(text)
             event = EventRecord(
                 name="stepbridge/function.invoked",
-                id=data["run_id"],
+                id=run_id,
                 ts=row["ts"],
                 source=row["source"],
-                data=self._payloads.keep(data["data"], data["run_id"]),
+                data=self._payloads.keep(text, run_id),
             )
             return Start(
-                run_id=data["run_id"],
-                function_id=data["function_id"],
+                run_id=run_id,
+                function_id=_text(data, "function_id"),
                 event=event,
-                parent=parent_of(data["parent"]),
+                parent=_parent(data),
                 created_at=from_ms(row["ts"]),
                 extra=extra,
             )
         if row["name"] == REPLY + self._app_id:
-            return self._resolve(parent_of(data["parent"]), data["output"], data["error"], row["ts"])
+            return self._resolve(_parent(data), _output(data), _error(data), row["ts"])
         if row["name"] == CANCEL + self._app_id:
-            return Cancel(run_id=data["run_id"], reason=data["reason"])
+            return Cancel(run_id=_name(data, "run_id"), reason=_text(data, "reason")[:FAILURE_CHARACTERS])
         return None
 
     def _resolve(self, parent: Parent, output: str | None, error: list[str] | None, ts_ms: int) -> Work:
@@ -103,6 +116,86 @@ class Across:
         )
         self._store.put_register(parent.run_id, register)
         return Go(run_id=parent.run_id, why="reply")
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    """A field that is a text.
+
+    Raises:
+        ValueError: It is none, or not there.
+    """
+    value = data.get(name)
+    if not isinstance(value, str):
+        message = f"{name} is a {type(value).__name__}, not a text"
+        raise ValueError(message)  # noqa: TRY004 - callers bury what is a ValueError
+    return value
+
+
+def _name(data: dict[str, Any], name: str) -> str:
+    """A run's id: it becomes part of keys, so it holds nothing that parts them."""
+    return _checked_name(_text(data, name), name)
+
+
+def _checked_name(value: object, what: str) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        message = f"{what} is no id of ours"
+        raise ValueError(message)
+    return value
+
+
+def _parent(data: dict[str, Any]) -> Parent:
+    row = data.get("parent")
+    if not isinstance(row, list):
+        message = "parent is not a list"
+        raise ValueError(message)  # noqa: TRY004 - callers bury what is a ValueError
+    try:
+        parent = parent_of(row)
+    except (TypeError, ValueError) as error:
+        message = "parent is malformed"
+        raise ValueError(message) from error
+    _checked_name(parent.run_id, "the parent's run")
+    _checked_name(parent.step_key, "the parent's step")
+    _checked_name(parent.app or "-", "the parent's app")
+    match parent.step_id, parent.occurrence:
+        case str(step_id), int(occurrence) if len(step_id) <= STEP_ID_MAX and 0 <= occurrence < OCCURRENCES_MAX:
+            return replace(parent, item=None)
+        case _:
+            message = "parent is malformed"
+            raise ValueError(message)
+
+
+def _output(data: dict[str, Any]) -> str | None:
+    """The output: JSON text, or None."""
+    if data.get("output") is None:
+        return None
+    text = _text(data, "output")
+    _json(text)
+    return text
+
+
+def _object(text: str) -> None:
+    if not isinstance(_json(text), dict):
+        message = "data is not a JSON object"
+        raise ValueError(message)  # noqa: TRY004 - callers bury what is a ValueError
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        message = "it is nested too deeply"
+        raise ValueError(message) from error
+
+
+def _error(data: dict[str, Any]) -> list[str] | None:
+    match data.get("error"):
+        case None:
+            return None
+        case [str(name), str(message), str(stack)]:
+            return [name[:FAILURE_CHARACTERS], message[:FAILURE_CHARACTERS], stack[:STACK_CHARACTERS]]
+        case _:
+            message = "error is not [name, message, stack]"
+            raise ValueError(message)
 
 
 def foreign_child_id(parent_run_id: str, step_key: str, app_id: str) -> str:

@@ -54,7 +54,7 @@ from stepbridge.engine.session import Session, event_for
 from stepbridge.engine.store import Claimed, Past, Store
 from stepbridge.engine.sync_replay import SyncReplay
 from stepbridge.engine.workers import Workers
-from stepbridge.errors import NondeterminismError, StepError
+from stepbridge.errors import ConfigError, NondeterminismError, StepError
 from stepbridge.function import Function
 from stepbridge.ports import Outgoing, Ports
 
@@ -248,7 +248,7 @@ class Advance:
         if session.function.cancellers:
             try:
                 await self._workers.io(arming.arm_cancellers)
-            except StepError as error:  # the trigger lacks what a canceller is to be matched by
+            except (ConfigError, StepError) as error:  # the trigger lacks what they match by
                 return Failed(failure_of(error))
         self._workers.live[session.run_id] = session
         name, head = f"run {session.function_id}", session.head

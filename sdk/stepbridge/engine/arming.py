@@ -107,7 +107,7 @@ class Arming:
         for want, template in cancel_waits(session.function, session.head, session.event, session.now()):
             if template.step_key not in session.armed:
                 self._note_scan(want, template.step_id[1:])
-                session.add_armed(put_waits(self._store, [want], template))
+                session.add_armed(put_waits(self._store, self._payloads, [want], template))
 
     def note_cancellers(self) -> None:
         """As `note`, of the events that cancel the run."""
@@ -153,7 +153,7 @@ class Arming:
         for want in wants:
             self._note_scan(want, step.step_id)
         template = self._template(call, session.now() + step.timeout)
-        armed = put_waits(self._store, wants, template)
+        armed = put_waits(self._store, self._payloads, wants, template)
         session.add_armed(armed)
         call.due_at = armed.deadline
         for index, (pattern, want) in enumerate(zip(step.patterns, wants, strict=True)):

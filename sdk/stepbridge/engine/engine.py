@@ -10,14 +10,14 @@ from functools import partial
 from typing import assert_never
 
 from stepbridge.app import App
-from stepbridge.core.envelope import event_of
-from stepbridge.core.limits import BOUNCE_MAX, QUEUE_DELAY_MAX, RESEND_AT_RECEIVE
-from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, work_of
+from stepbridge.core.envelope import Incoming, event_of
+from stepbridge.core.limits import BOUNCE_MAX, QUEUE_DELAY_MAX, RESEND_AT_RECEIVE, SUSPECT_AT_RECEIVE
+from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, Work, work_of
 from stepbridge.engine.advance import Advance
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
 from stepbridge.engine.calls import Stubs, no_stubs
 from stepbridge.engine.finish import Finish
-from stepbridge.engine.ingest import Ingest
+from stepbridge.engine.ingest import Ingest, MalformedError
 from stepbridge.engine.items import Items
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
@@ -43,9 +43,19 @@ class Engine:
         self._ingest = Ingest(app, ports, self._store, self._payloads, self._advance, self._finish, workers)
 
     async def handle_all(self, messages: Sequence[Message], *, invocation: Invocation) -> list[Message]:
-        """Handles a batch, its runs side by side; returns the messages that must come back."""
-        bounced = await asyncio.gather(*(self._handle_one(message, invocation) for message in messages))
-        return [message for message in bounced if message is not None]
+        """Handles a batch, its runs side by side; returns the messages that must come back.
+
+        Of messages that have come back before, one may be what kills its sandbox, and would take the others with
+        it each time until they count as crash loops too. So only one of them is handled; the others come back
+        one after the other, without having been begun.
+        """
+        suspects = [message for message in messages if message.receives >= SUSPECT_AT_RECEIVE]
+        later = suspects[1:]
+        for index, message in enumerate(later):
+            await self._workers.io(partial(self._postpone, message, timedelta(seconds=1 + index)))
+        now = [message for message in messages if message not in later]
+        bounced = await asyncio.gather(*(self._handle_one(message, invocation) for message in now))
+        return [*later, *(message for message in bounced if message is not None)]
 
     async def _handle_one(self, message: Message, invocation: Invocation) -> Message | None:
         mine = Invocation(id=f"{invocation.id}:{message.id}", deadline=invocation.deadline)
@@ -60,16 +70,18 @@ class Engine:
             return message
 
     async def _handle(self, message: Message, invocation: Invocation) -> Answer:
-        if not message.internal:
-            try:
-                incoming = event_of(message.body)
-            except ValueError as error:
-                return await self._workers.io(partial(self._bury, message, str(error)))
-            return await self._ingest.ingest(incoming, invocation)
         try:
-            work = work_of(message.body)
-        except (ValueError, KeyError, TypeError) as error:
+            read = work_of(message.body) if message.internal else event_of(message.body)
+        except ValueError as error:
             return await self._workers.io(partial(self._bury, message, str(error)))
+        if not isinstance(read, Incoming):
+            return await self._work(message, read, invocation)
+        try:
+            return await self._ingest.ingest(read, invocation)
+        except MalformedError as error:
+            return await self._workers.io(partial(self._bury, message, str(error)))
+
+    async def _work(self, message: Message, work: Work, invocation: Invocation) -> Answer:
         match work:
             case Go(due_at=due) if due is not None and due > self._ports.clock.now():
                 return await self._workers.io(partial(self._send_again, message, due))

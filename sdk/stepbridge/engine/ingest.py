@@ -44,6 +44,10 @@ _SEND_ON = timedelta(seconds=1)
 """Before a run that is held is tried again; from then on the message's own pauses grow."""
 
 
+class MalformedError(ValueError):
+    """A message that no repetition will make better: it is buried, with the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Move:
     """A run to be moved on, and the waits that are deleted once it has been."""
@@ -117,13 +121,15 @@ class Ingest:
         return Acknowledge()
 
     async def _ingest_own(self, incoming: Incoming, invocation: Invocation) -> Answer:
-        """An event between apps that is for this one."""
+        """An event between apps that is for this one.
+
+        Raises:
+            MalformedError: It is not as apps of this package send it.
+        """
         try:
             work = await self._workers.io(partial(self._across.work_of, incoming.row, incoming.extra))
-        except (KeyError, TypeError, ValueError) as error:
-            row = incoming.row
-            _LOG.warning("event %s %s is malformed: %s", row["name"], row["id"], type(error).__name__)
-            return Acknowledge()
+        except ValueError as error:
+            raise MalformedError(f"an event {incoming.row['name']} is malformed: {error}") from error
         match work:
             case Start() | Go():
                 return await self._advance.advance(work, invocation)
@@ -164,7 +170,9 @@ class Ingest:
         text = dump(row)
         for place, span in spans.items():
             ttl = to_ms(now + span) // 1000 + 3600
-            self._store.put_seen(place, row["id"], to_ms(now), self._payloads.keep(text, f"seen/{row['name']}"), ttl)
+            self._store.put_seen(
+                place, row["id"], to_ms(now), self._payloads.keep(text, f"seen/{ids.digest(row['name'])}"), ttl
+            )
 
     # -- waits -------------------------------------------------------------------------------------
     def _resolve_waits(self, incoming: Incoming) -> list[_Move]:
@@ -203,7 +211,7 @@ class Ingest:
 
     def _matches(self, wait: Wait, row: dict[str, Any]) -> bool:
         try:
-            return is_wanted(row, expression=wait.expression, trigger=wait.event)
+            return is_wanted(row, expression=wait.expression, trigger=self._payloads.text(wait.event))
         except Exception as error:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
             # not its text, which may hold values
             _LOG.error("the expression of wait %r of run %s failed: %r", wait.step_id, wait.run_id, type(error))
@@ -286,7 +294,9 @@ class Ingest:
         )
         with contextlib.suppress(StepError):  # the trigger lacks what it is to be matched by: told when the run begins
             waits = list(cancel_waits(function, head, row, now))
-            head = replace(head, armed=tuple(put_waits(self._store, [want], wait) for want, wait in waits))
+            head = replace(
+                head, armed=tuple(put_waits(self._store, self._payloads, [want], wait) for want, wait in waits)
+            )
         standing = self._store.enqueue(head)
         if standing is not None and standing.status.is_terminal:  # cancelled meanwhile, by one who knew of nothing
             self._finish.clean(replace(standing, armed=head.armed, timers=head.timers))

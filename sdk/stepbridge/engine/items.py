@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from stepbridge.core import codec, ids
-from stepbridge.core.limits import QUEUE_DELAY_MAX
+from stepbridge.core.limits import CRASH_LIMIT, QUEUE_DELAY_MAX
 from stepbridge.core.messages import Item, message_text
 from stepbridge.core.records import Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
@@ -22,7 +22,7 @@ from stepbridge.engine.mapping import Maps
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
 from stepbridge.engine.workers import Workers
-from stepbridge.errors import UnserializableOutputError
+from stepbridge.errors import NonRetriableError, UnserializableOutputError
 from stepbridge.function import is_async
 from stepbridge.ports import Outgoing, Ports
 from stepbridge.step import CURRENT, CurrentStep, function_at
@@ -39,11 +39,18 @@ class Items:
         self._maps = Maps(store, payloads, ports)
 
     async def run(self, work: Item, *, is_repeated: bool) -> Answer:
-        """Runs the function for one item and joins it; an item of a run that has ended is let go."""
+        """Runs the function for one item and joins it; an item of a run that has ended is let go.
+
+        One whose executions kill their sandbox fails after as many as a run has: from its second delivery on they
+        are counted, so that an item that comes to its end at once pays nothing for it.
+        """
         text = await self._workers.io(partial(self._load, work, is_repeated))
         if text is None:
             return Acknowledge()
         started_at = self._ports.clock.now()
+        if is_repeated and await self._workers.io(partial(self._count, work, started_at, 1)) >= CRASH_LIMIT:
+            await self._workers.io(partial(self._ended, work, None, None, _crash_loop(work), started_at))
+            return Acknowledge()
         fn, error = _tried(function_at, work.target)
         value: Any = None
         if error is None:
@@ -53,8 +60,13 @@ class Items:
                 value, error = await self._call(fn, json.loads(text), work)
                 if error is not None:
                     failed(type(error).__name__)
+        if is_repeated:
+            await self._workers.io(partial(self._count, work, started_at, -1))
         await self._workers.io(partial(self._ended, work, fn, value, error, started_at))
         return Acknowledge()
+
+    def _count(self, work: Item, now: datetime, amount: int) -> int:
+        return self._store.count_item(work.parent, now, amount=amount)
 
     def _load(self, work: Item, is_repeated: bool) -> str | None:  # noqa: FBT001 - private
         head = self._store.head(work.parent.run_id)
@@ -138,3 +150,15 @@ async def _tried_async(fn: Any, value: Any) -> tuple[Any, BaseException | None]:
         raise
     except BaseException as raised:  # noqa: BLE001 - whatever user code raises is recorded
         return None, raised
+
+
+class CrashLoopError(NonRetriableError):
+    """An item's executions have killed their sandboxes."""
+
+
+def _crash_loop(work: Item) -> CrashLoopError:
+    index = work.parent.item.index if work.parent.item is not None else 0
+    return CrashLoopError(
+        f"item {index} of {work.parent.step_id!r}: {CRASH_LIMIT} executions in a row did not come to an end (killed,"
+        " out of memory, or past the time limit). Mend the code or the function's memory and timeout."
+    )

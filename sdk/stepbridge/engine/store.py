@@ -345,6 +345,13 @@ class Store:
         item.update({"pk": map_pk(run_id, step_key, shard), "sk": f"S#{index:09}", "ttl": self._far(register.ended_at)})
         self._table.put(item, Absent("sk"))
 
+    def count_item(self, parent: Parent, now: datetime, *, amount: int) -> int:
+        """Counts the executions of an item that have begun anew and not ended; how many there are now."""
+        index = parent.item.index if parent.item is not None else 0
+        key = Key(map_pk(parent.run_id, parent.step_key, index // MAP_SHARD), f"#began#{index:09}")
+        change = Change(add={"n": amount}, default={"ttl": self._far(now)})
+        return int((self._table.update(key, change).item or {}).get("n", 0))
+
     def join_item(self, run_id: str, step_key: str, index: int, count: int, now: datetime) -> bool:
         """Marks an item as done; whether all of the map are, as far as its shard can tell."""
         shard, place = divmod(index, MAP_SHARD)

@@ -13,14 +13,16 @@ from stepbridge.core.limits import RUN_MAX
 from stepbridge.core.matching import Want, want_event
 from stepbridge.core.records import ArmedWait, Head, Role, Wait
 from stepbridge.engine.operations import RERUN
+from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
 from stepbridge.function import Function
 
 
-def put_waits(store: Store, wants: Sequence[Want], template: Wait) -> ArmedWait:
+def put_waits(store: Store, payloads: Payloads, wants: Sequence[Want], template: Wait) -> ArmedWait:
     """Puts the items of a wait, one for each place; the deadline that holds is the one that stood first."""
     deadline = template.deadline
     for index, want in enumerate(wants):
+        known = payloads.keep(want.event, template.run_id) if want.expression else ""
         for signature, place in zip(want.signatures, want.places, strict=True):
             store.add_signature(want.event_name, signature)
             wait = replace(
@@ -29,7 +31,7 @@ def put_waits(store: Store, wants: Sequence[Want], template: Wait) -> ArmedWait:
                 index=index,
                 event_name=want.event_name,
                 expression=want.expression,
-                event=want.event,
+                event=known,
                 deadline=deadline,
             )
             deadline = store.put_wait(wait).deadline
