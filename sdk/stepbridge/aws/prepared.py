@@ -33,16 +33,14 @@ from botocore.awsrequest import AWSPreparedRequest
 from botocore.client import BaseClient
 from botocore.compat import HTTPHeaders
 from botocore.endpoint import convert_to_response_dict
-from botocore.exceptions import HTTPClientError
 from botocore.handlers import add_recursion_detection_header
 from botocore.hooks import first_non_none_response
 from botocore.parsers import create_parser
-from urllib3.util import Retry
+
+from stepbridge.aws.transport import pool_of, sent
 
 _OPERATIONS: Final = frozenset({"GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query"})
 _SERVICE: Final = "dynamodb"
-_NO_RETRIES: Final = Retry(total=False)
-"""urllib3's own; botocore has its."""
 _OK: Final = 200
 _FAILED: Final = 300
 
@@ -75,15 +73,6 @@ class _Way:
     """urllib3's, made and set up by botocore."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What botocore's retries and parsers read of an answer."""
-
-    status_code: int
-    headers: Mapping[str, str]
-    content: bytes
-
-
 class _Calls:
     """The calls of one client, in place of its `_make_api_call`. Safe to share between threads."""
 
@@ -106,7 +95,7 @@ class _Calls:
         url = urlsplit(request.url)
         if self._way is not None or signature_version != "v4" or url.path != "/" or url.query:
             return
-        pool = _pool_of(self._endpoint.http_session, request.url)
+        pool = pool_of(self._endpoint.http_session, request.url)
         if pool is None:
             return
         signing = request.context.get("signing", {})
@@ -180,41 +169,9 @@ class _Calls:
         try:
             responses = self._events.emit(f"before-send.{_SERVICE}.{operation}", request=request)
             answer = first_non_none_response(responses)
-            return (_over(way.pool, request) if answer is None else answer), None
+            return (sent(way.pool, request) if answer is None else answer), None
         except Exception as error:  # noqa: BLE001 - botocore's own retries say which of them pass
             return None, error
-
-
-def _pool_of(session: Any, url: str) -> Any:
-    """Where botocore's session would send to, with its certificates; None: behind a proxy, or a session unknown."""
-    # ruff: disable[SLF001] - what the session itself goes through at each call
-    try:
-        if session._proxy_config.proxy_url_for(url) is not None:
-            return None
-        pool = session._manager.connection_from_url(url)
-        session._setup_ssl_cert(pool, url, session._verify)
-    # ruff: enable[SLF001]
-    except AttributeError:
-        return None
-    return pool
-
-
-def _over(pool: Any, request: Any) -> _Answer:
-    """As botocore's session sends; every failure becomes the error by which it is tried again."""
-    try:
-        answer = pool.urlopen(
-            "POST",
-            "/",
-            body=request.body,
-            headers=request.headers,
-            retries=_NO_RETRIES,
-            assert_same_host=False,
-            decode_content=False,
-            enforce_content_length=False,
-        )
-    except Exception as error:
-        raise HTTPClientError(error=error) from error
-    return _Answer(answer.status, answer.headers, answer.data)
 
 
 class _Signature(SigV4Auth):
