@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -132,15 +132,13 @@ def test_a_page_is_asked_for_once_the_one_before_is_read(moto: MotoBackend) -> N
     assert moto.requests == ["Query"] * 3
 
 
-def test_all_reads_of_items_are_strong(moto: MotoBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_reads_of_items_are_strong(moto: MotoBackend) -> None:
     """Only the index, which cannot be, is read otherwise."""
     sent: list[Any] = []
-    client = moto.clients.dynamodb()
-    client.meta.events.register(
-        "provide-client-params.dynamodb.*", lambda params, **_: sent.append(params), unique_id="t"
-    )
+    events = moto.clients.dynamodb().meta.events
+    events.register("before-send.dynamodb", lambda request, **_: sent.append(json.loads(request.body)), unique_id="t")
     moto.ports.table.get(KEY)
     list(moto.ports.table.query("R#1"))
     moto.ports.table.query_index("f#1")
-    client.meta.events.unregister("provide-client-params.dynamodb.*", unique_id="t")
+    events.unregister("before-send.dynamodb", unique_id="t")
     assert [one.get("ConsistentRead", False) for one in sent] == [True, True, False]

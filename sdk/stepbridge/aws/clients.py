@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import botocore.session
 from botocore.config import Config
 
+from stepbridge.aws.prepared import prepare
 from stepbridge.aws.settings import Settings
 from stepbridge.core.limits import PORT_THREADS
 
@@ -74,7 +75,7 @@ class Clients:
         return client
 
     def dynamodb(self) -> DynamoDBClient:
-        """The DynamoDB client."""
+        """The DynamoDB client, its calls prepared."""
         client: DynamoDBClient = self._client("dynamodb")
         return client
 
@@ -107,5 +108,8 @@ class Clients:
         if service not in self._made:
             with self._lock:  # a session makes clients for one thread at a time
                 if service not in self._made:
-                    self._made[service] = self._session.create_client(service, **self._arguments)
+                    client = self._session.create_client(service, **self._arguments)
+                    if service == "dynamodb":
+                        prepare(client, ATTEMPTS)
+                    self._made[service] = client
         return self._made[service]

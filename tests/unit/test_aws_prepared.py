@@ -1,0 +1,284 @@
+"""Prepared calls ask and answer as botocore's own do; only their cost differs, which `make bench` shows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from threading import Thread
+from typing import Any
+
+import pytest
+from botocore import exceptions as raised
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.client import BaseClient
+from botocore.credentials import Credentials, RefreshableCredentials
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stepbridge.aws.clients import ATTEMPTS, Clients
+from stepbridge.aws.prepared import _Calls, _Signature
+from stepbridge.aws.table import DynamoTable
+from stepbridge.core.conditions import Absent, Change, Key
+from tests.unit.aws_script import Answer, Script, error, ok
+
+KEY = Key("R#1", "#")
+ITEM: dict[str, str | int | bytes] = {"pk": "R#1", "sk": "#", "n": -12, "v": "Größe 😀", "z": b"\0\1"}
+
+
+@pytest.fixture(autouse=True)
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses between tries, without making them."""
+    made: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time.sleep", made.append)
+    monkeypatch.setattr("stepbridge.aws.prepared.sleep", made.append)
+    return made
+
+
+def calls_of(script: Script) -> _Calls:
+    """What stands in the client's door."""
+    calls = script.clients.dynamodb()._make_api_call  # type: ignore[attr-defined]
+    assert isinstance(calls, _Calls)
+    return calls
+
+
+def learned(*answers: Answer) -> Script:
+    """A script whose clients have made their first call; `answers` are the later ones'."""
+    script = Script(ok(), *answers)
+    DynamoTable(script.clients.dynamodb, "shop").delete(KEY)
+    assert calls_of(script)._way is not None
+    script.sent.clear()
+    return script
+
+
+def plain(*answers: Answer) -> Script:
+    """The same on botocore's own way."""
+    script = Script(ok(), *answers)
+    client: Any = script.clients.dynamodb()
+    del client._make_api_call
+    DynamoTable(script.clients.dynamodb, "shop").delete(KEY)
+    script.sent.clear()
+    return script
+
+
+def use(script: Script) -> list[object]:
+    """Each operation once, and what it came to, errors included."""
+    table = DynamoTable(script.clients.dynamodb, "shop")
+    came: list[object] = []
+    for call in (
+        lambda: table.get(KEY),
+        lambda: table.put(ITEM, Absent("sk")),
+        lambda: table.update(KEY, Change(set={"st": "done", "z": b"\xff"}, add={"ep": 1})),
+        lambda: table.delete(KEY),
+        lambda: list(table.query("R#1", after="#")),
+    ):
+        try:
+            came.append(call())
+        except Exception as failure:  # noqa: BLE001 - compared
+            came.append((type(failure).__name__, str(failure), repr(failure.__cause__)))
+    return came
+
+
+ANSWERS: list[Answer] = [
+    ok(
+        Item={"pk": {"S": "R#1"}, "B": {"S": "B"}, "z": {"B": "AAE="}},
+        Attributes={"n": {"N": "7"}, "z": {"B": "/w=="}},
+        Items=[{"pk": {"S": "é"}}, {"z": {"B": ""}}],
+    ),
+    (400, {}, b'{"__type": "com.amazonaws#ConditionalCheckFailedException", "Item": {"z": {"B": "AAE="}}}'),
+    error("ResourceNotFoundException"),
+    error("ValidationException"),
+    error("ThrottlingException"),
+    error("InternalServerError", 500),
+    (502, {}, b"<html>no JSON</html>"),
+    raised.ReadTimeoutError(endpoint_url="https://aws"),
+    ValueError("nobody's"),
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: repr(answer)[:60])
+def test_answers_and_errors_are_botocores(answer: Answer) -> None:
+    """Five operations, each with the same requests, tries, values, causes and texts."""
+    mine, theirs = learned(answer), plain(answer)
+    assert use(mine) == use(theirs)
+    assert mine.sent == theirs.sent
+
+
+def test_a_broken_answer_is_asked_for_again(pauses: list[float]) -> None:
+    """DynamoDB's checksum tells."""
+    script = learned((200, {"x-amz-crc32": "1"}, b"{}"), ok(Item={"n": {"N": "1"}}))
+    assert DynamoTable(script.clients.dynamodb, "shop").get(KEY) == {"n": 1}
+    assert script.operations == ["GetItem"] * 2
+    assert len(pauses) == 1
+
+
+def test_throttles_are_paused_for_on_botocores_quota(pauses: list[float]) -> None:
+    """500 tokens, 5 a throttled try; what succeeds gives them back."""
+    script = learned(error("ThrottlingException"))
+    table = DynamoTable(script.clients.dynamodb, "shop")
+    for _ in range(40):
+        with pytest.raises(Exception, match="cannot answer now"):
+            table.get(KEY)
+    assert len(pauses) == 100
+    assert len(script.sent) == 140
+    assert max(pauses) < 2 ** (ATTEMPTS - 1)
+
+
+TEXT = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1)
+
+
+@given(body=st.binary(min_size=1), token=st.none() | TEXT, secret=TEXT, target=TEXT)
+def test_the_signature_is_botocores(body: bytes, token: str | None, secret: str, target: str) -> None:
+    """Whatever is signed, with or without a session's token."""
+    credentials = Credentials("key", secret, token).get_frozen_credentials()
+    signed = []
+    auth: Any
+    for auth in (
+        SigV4Auth(credentials, "dynamodb", "eu-west-1"),
+        _Signature(credentials, "dynamodb", "eu-west-1", "dynamodb.eu-west-1.amazonaws.com"),
+    ):
+        request = AWSRequest(
+            method="POST",
+            url="https://dynamodb.eu-west-1.amazonaws.com/",
+            headers={"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.0", "User-Agent": "me"},
+            data=body,
+        )
+        request.context["timestamp"] = "20261122T210000Z"
+        auth._modify_request_before_signing(request)
+        text = auth.string_to_sign(request, auth.canonical_request(request))
+        signed.append((text, auth.signature(text, request), auth.signed_headers(auth.headers_to_sign(request))))
+    assert signed[0] == signed[1]
+
+
+def test_credentials_are_renewed() -> None:
+    """The session's, by botocore: each request is signed with those that hold then."""
+    script = Script(ok())
+    names = (f"key {number}" for number in count())
+
+    def renewed() -> dict[str, str]:
+        in_a_minute = datetime.now(UTC) + timedelta(seconds=60)  # noqa: TID251 - botocore asks the real clock
+        return {"access_key": next(names), "secret_key": "s", "token": "t", "expiry_time": in_a_minute.isoformat()}
+
+    session: Any = script.clients._session
+    session._credentials = RefreshableCredentials.create_from_metadata(renewed(), renewed, "test")
+    keys: list[str] = []
+
+    def note(request: Any, **_: Any) -> None:
+        header = request.headers["Authorization"]
+        text = header.decode() if isinstance(header, bytes) else header
+        keys.append(text.partition("Credential=")[2].partition("/")[0])
+
+    script.clients.dynamodb().meta.events.register("before-send.dynamodb", note)
+    table = DynamoTable(script.clients.dynamodb, "shop")
+    table.delete(KEY)
+    table.delete(KEY)
+    first, second = keys
+    assert first != second
+    assert calls_of(script)._way is not None
+
+
+def test_a_traced_botocore_keeps_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracers wrap the class's method, and find every call there."""
+    script = learned(ok())
+    seen: list[str] = []
+    original = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    class Wrapper:
+        def __get__(self, client: Any, _: object) -> Any:
+            def call(operation: str, parameters: Any) -> Any:
+                seen.append(operation)
+                return original(client, operation, parameters)
+
+            return call
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", Wrapper())
+    DynamoTable(script.clients.dynamodb, "shop").delete(KEY)
+    assert seen == ["DeleteItem"]
+
+
+# -- over HTTP ---------------------------------------------------------------------------------------
+
+
+class _Echo(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    seen: list[tuple[str, dict[str, str]]]
+
+    def do_POST(self) -> None:
+        """Answers with what came."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.seen.append((self.path, dict(self.headers)))
+        answer = json.dumps({"Item": {"v": {"S": body.decode()}}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def echo() -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
+    """A server that answers with what it was asked: its URL, and what it has seen."""
+    seen: list[tuple[str, dict[str, str]]] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Echo", (_Echo,), {"seen": seen})) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", seen
+        server.shutdown()
+
+
+def client_at(url: str) -> Clients:
+    """Clients of such a server."""
+    clients = Clients(region="eu-west-1", endpoint_url=url)
+    clients._session.set_credentials("key", "secret", "token")
+    return clients
+
+
+def test_the_second_request_says_what_the_first_did(echo: tuple[str, list[tuple[str, dict[str, str]]]]) -> None:
+    """The same headers but for those of the moment, over the same connection."""
+    url, seen = echo
+    clients = client_at(url)
+    table = DynamoTable(clients.dynamodb, "shop")
+    first, second = table.get(KEY), table.get(KEY)
+    assert first == second
+    (_, theirs), (_, mine) = seen
+    assert mine.keys() == theirs.keys()
+    momentary = {"Authorization", "X-Amz-Date", "amz-sdk-invocation-id"}
+    assert {n: v for n, v in mine.items() if n not in momentary} == {
+        n: v for n, v in theirs.items() if n not in momentary
+    }
+    calls: Any = clients.dynamodb()._make_api_call  # type: ignore[attr-defined]
+    assert calls._way.pool.num_connections == 1
+
+
+def test_an_endpoint_with_a_path_is_left_to_botocore(echo: tuple[str, list[tuple[str, dict[str, str]]]]) -> None:
+    """An emulator behind a proxy, say."""
+    url, seen = echo
+    clients = client_at(f"{url}/aws")
+    table = DynamoTable(clients.dynamodb, "shop")
+    assert table.get(KEY) == table.get(KEY)
+    assert [path for path, _ in seen] == ["/aws", "/aws"]
+
+
+def test_behind_a_proxy_calls_are_left_to_botocore(
+    echo: tuple[str, list[tuple[str, dict[str, str]]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The proxy gets the whole URL each time."""
+    url, seen = echo
+    monkeypatch.setenv("HTTP_PROXY", url)
+    table = DynamoTable(client_at("http://dynamodb.example").dynamodb, "shop")
+    assert table.get(KEY) == table.get(KEY)
+    assert [path for path, _ in seen] == ["http://dynamodb.example/"] * 2
+
+
+def test_nobody_there_is_unavailable(pauses: list[float]) -> None:
+    """After the tries that time allows, as with botocore's own sending."""
+    clients = client_at("http://127.0.0.1:1")
+    table = DynamoTable(clients.dynamodb, "shop")
+    for _ in range(2):
+        with pytest.raises(Exception, match="cannot be reached"):
+            table.get(KEY)
+    assert len(pauses) == 2 * (ATTEMPTS - 1)
