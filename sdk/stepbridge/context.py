@@ -9,7 +9,9 @@ from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from stepbridge.events import DataT, Event
-from stepbridge.step import CURRENT, Runner, Step, StepSync
+from stepbridge.step import CURRENT, Runner
+from stepbridge.step_async import Step
+from stepbridge.step_sync import StepSync
 
 T = TypeVar("T")
 
