@@ -42,6 +42,7 @@ Rows = list[dict[str, Any]]
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SERVICES: Final = ("dynamodb", "sqs", "events", "scheduler", "s3")
+_PUTTING: Final = ("events.PutEvents", "sqs.SendMessage", "sqs.SendMessageBatch", "sqs.ChangeMessageVisibility")
 _NUMBERS: Final = itertools.count(1)
 _POOL: Final[list[Counted]] = []
 _CREDENTIAL: Final = re.compile("Credential=([^/]+)/")
@@ -189,26 +190,37 @@ class Counted:
 
     def __init__(self) -> None:
         self.requests = Requests()
+        self.told: Callable[[], object] = _nobody
+        """Called after each request that may have put an event or a message."""
         self.access_key = f"MOTO{next(_NUMBERS)}"
         """Tells on the wire whose a request is."""
         with patch.dict(os.environ, _quiet_environment(), clear=True):
             session = botocore.session.get_session()
             session.set_credentials(self.access_key, "secret")
             session.register("before-send", self._count)
+            for operation in _PUTTING:
+                session.register(f"after-call.{operation}", self._tell)
             self.clients = Clients(region=REGION, session=session)
             for service in _SERVICES:
                 getattr(self.clients, service)()
+
+    def _tell(self, **_: Any) -> None:
+        self.told()
 
     def _count(self, **event: Any) -> None:
         self.requests.count(event["event_name"].rpartition(".")[2])
 
 
-def take_clients(requests: Requests, now: Now | None) -> Counted:
+def _nobody() -> None:
+    """Wants to know nothing."""
+
+
+def take_clients(requests: Requests, now: Now | None, told: Callable[[], object]) -> Counted:
     """Clients that count into `requests`, and whose time is `now`; they outlast worlds, being slow to make."""
     with LOCK:
         counted = _POOL.pop() if _POOL else Counted()
         _SHARED.of[counted.access_key] = now
-    counted.requests = requests
+    counted.requests, counted.told = requests, told
     return counted
 
 
@@ -216,6 +228,7 @@ def give_back(counted: Counted) -> None:
     """The clients are free for another world."""
     with LOCK:
         del _SHARED.of[counted.access_key]
+        counted.told = _nobody
         _POOL.append(counted)
 
 

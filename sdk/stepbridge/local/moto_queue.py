@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ class MotoQueue:
         self._echoes: list[tuple[datetime, dict[str, Any]]] = []
         self._seen: dict[str, int] = {}
         """Of each message, how often it was echoed."""
+        self.on_deliver: Callable[[], object] | None = None
+        """Called when a message may have come."""
 
     def receive(self, limit: int) -> list[Message]:
         """At most `limit` messages that are visible now; they come back unless acknowledged."""
@@ -91,6 +93,19 @@ class MotoQueue:
         assert internal  # noqa: S101 - events come by the bus
         self._requests.count("SendMessage")
         self._clients.sqs().send_message(QueueUrl=self._settings.queue_url, MessageBody=body)
+
+    def told(self) -> None:
+        """A message may have come."""
+        if self.on_deliver is not None:
+            self.on_deliver()
+
+    def postpone(self, message: Message, delay: timedelta) -> None:
+        """A received message comes back after so many whole seconds."""
+        self._clients.sqs().change_message_visibility(
+            QueueUrl=self._settings.queue_url,
+            ReceiptHandle=message.receipt,
+            VisibilityTimeout=math.ceil(delay.total_seconds()),
+        )
 
     def event(self, messages: Sequence[Message]) -> dict[str, Any]:
         """What Lambda calls the handler with."""
