@@ -22,10 +22,9 @@ from botocore.awsrequest import AWSPreparedRequest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
-from moto.events.models import EventsBackend
 
 from stepbridge.aws.clients import Clients
-from stepbridge.memory.bus import refusal
+from stepbridge.local.moto_mended import mended
 from stepbridge.memory.requests import Requests
 from stepbridge.ports import Clock
 
@@ -35,9 +34,6 @@ LOCK: Final = RLock()
 """Around every request, the user's own too: moto loses updates between threads (measured 2026-11)."""
 NUDGE: Final = timedelta(microseconds=100)
 """moto shows a message only after the instant at which its visibility ends."""
-
-Rows = list[dict[str, Any]]
-"""Entries of a call, or of its answer."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -84,6 +80,8 @@ class _Shared:
         """By access key."""
         self._now: Now | None = None
         """Of the request under way."""
+        self._millis: float | None = None
+        """The same as a number: moto asks for it once for each message of a queue, and it stands meanwhile."""
         self._asked = 0
         """Requests under way: one may make others."""
         self._undo = ExitStack()
@@ -109,6 +107,8 @@ class _Shared:
 
     def millis(self) -> float:
         """The same in milliseconds."""
+        if self._asked and self._millis is not None:
+            return self._millis
         now = self._current()
         return _MILLIS() if now is None else now.millis()
 
@@ -123,37 +123,26 @@ class _Shared:
 
         def in_turn(stubber: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **more: Any) -> Any:
             with LOCK:
-                before = self._now
-                self._now, self._asked = self.of.get(_access_key(request), self.open[-1]), self._asked + 1
+                before = self._now, self._millis, self._asked
+                now = self.of.get(_access_key(request), self.open[-1])
+                self._now, self._millis, self._asked = now, None if now is None else now.millis(), self._asked + 1
                 try:
                     return answer(stubber, event_name, request, **more)
                 finally:
-                    self._now, self._asked = before, self._asked - 1
+                    self._now, self._millis, self._asked = before
 
         with ExitStack() as undo:
             undo.enter_context(mock_aws())
             undo.enter_context(patch.object(BotocoreStubber, "__call__", in_turn))
             undo.enter_context(patch("moto.core.utils.utcnow", self.utcnow))
             undo.enter_context(patch("moto.sqs.models.unix_time_millis", self.millis))
-            undo.enter_context(patch.object(EventsBackend, "put_events", refusing(EventsBackend.put_events)))
+            undo.enter_context(mended())
             self._undo = undo.pop_all()
 
 
 _UTCNOW: Final = moto.core.utils.utcnow
 _MILLIS: Final = moto.core.utils.unix_time_millis
 _SHARED: Final = _Shared()
-
-
-def refusing(put: Callable[[EventsBackend, Rows], Rows]) -> Callable[[EventsBackend, Rows], Rows]:
-    """`PutEvents` that also refuses what EventBridge does and moto lets through, entry by entry."""
-
-    def put_events(backend: EventsBackend, events: Rows) -> Rows:
-        refused = dict(enumerate(map(refusal, events)))
-        fit = [event for index, event in enumerate(events) if refused[index] is None]
-        taken = iter(put(backend, fit) if fit or not events else [])
-        return [refused[index] or next(taken) for index in range(len(events))]
-
-    return put_events
 
 
 def _access_key(request: AWSPreparedRequest) -> str:

@@ -56,7 +56,8 @@ class MotoQueue:
         self._make_exact()
         if self._dice is not None:
             self._dice.shuffle(messages_in(self._settings.queue_url))
-        if all(at > self._now() for at in self._visible_at()):
+        at = self._visible_at()
+        if at is None or at > self._now():
             return []
         answer = self._clients.sqs().receive_message(
             QueueUrl=self._settings.queue_url,
@@ -122,8 +123,9 @@ class MotoQueue:
         """When the next message is or becomes visible, in flight or not; None: there is none."""
         with LOCK:
             self._make_exact()
-            echoes = (at for at, _ in self._echoes)
-            return min((*(at.replace(tzinfo=UTC) for at in self._visible_at()), *echoes), default=None)
+            at = self._visible_at()
+            instants = [at for at, _ in self._echoes] + ([] if at is None else [at.replace(tzinfo=UTC)])
+            return min(instants, default=None)
 
     def depth(self) -> int:
         """How many messages there are, visible or not."""
@@ -136,10 +138,11 @@ class MotoQueue:
         with LOCK:
             return [message.body for message in messages_in(self._settings.dlq_url)]
 
-    def _visible_at(self) -> list[datetime]:
-        """Naive UTC, up to the millisecond that follows."""
+    def _visible_at(self) -> datetime | None:
+        """When the first message is or becomes visible; naive UTC, up to the millisecond that follows."""
         waits = (max(one.visible_at, one.delayed_until) for one in messages_in(self._settings.queue_url))
-        return [from_ms(math.ceil(at_ms - 0.01)).replace(tzinfo=None) for at_ms in waits]
+        at_ms = min(waits, default=None)
+        return None if at_ms is None else from_ms(math.ceil(at_ms - 0.01)).replace(tzinfo=None)
 
     def _make_exact(self) -> None:
         """Takes back what SQS rounds up: as in memory, simulated time is exact to the millisecond."""
