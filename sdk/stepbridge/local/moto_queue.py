@@ -127,10 +127,12 @@ class MotoQueue:
             instants = [at for at, _ in self._echoes] + ([] if at is None else [at.replace(tzinfo=UTC)])
             return min(instants, default=None)
 
-    def depth(self) -> int:
-        """How many messages there are, visible or not."""
-        with LOCK:
-            return len(messages_in(self._settings.queue_url))
+    def depth(self) -> tuple[int, int]:
+        """How many messages are visible, and how many in flight or delayed."""
+        with self._now.nudged():
+            held = messages_in(self._settings.queue_url)
+            visible = sum(max(one.visible_at, one.delayed_until) <= self._now.millis() for one in held)
+            return visible, len(held) - visible
 
     @property
     def dead(self) -> list[str]:

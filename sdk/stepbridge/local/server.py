@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import uvicorn
 from starlette.routing import BaseRoute
@@ -34,6 +34,9 @@ from stepbridge.local.service import Service
 from stepbridge.local.simulated import require_moto
 from stepbridge.local.state import StateFile
 from stepbridge.local.web import web_app
+
+if TYPE_CHECKING:
+    from stepbridge.memory.world import World
 
 _LOG = logging.getLogger("stepbridge")
 
@@ -128,7 +131,7 @@ class LocalServer:
         driving = self._loop.create_task(self._driver.run())
         if self._state is not None:
             self.service.runs.listen(self._state.touch)
-            self._loop.create_task(self._state.keep(self._home.world))
+            self._loop.create_task(self._state.keep(cast("World", self._home.world)))
         try:
             with _patient_collector(), _kept_logs(self.service.run_logs):
                 while not driving.done():
@@ -169,7 +172,7 @@ class LocalServer:
         with suppress(RuntimeError):
             self._loop.run_until_complete(_end_tasks())
         if self._state is not None:
-            self._state.save(self._home.world)
+            self._state.save(cast("World", self._home.world))
         self._undo.close()
         self._loop.close()
 
