@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 from moto import mock_aws
+from moto.dynamodb.models.table import Table
 
 from stepbridge import App, ConfigError, Context, ContextSync, cron, event
 from stepbridge.aws.schema import event_pattern
@@ -193,6 +194,41 @@ def test_the_bus_refuses_what_eventbridge_refuses(entry: dict[str, str], code: s
             assert len(sim.runs("f")) == len(sim.events) == 2
     assert answers[0] == answers[1]
     assert answers[1]["ErrorCode"] == code
+
+
+@pytest.mark.parametrize("name", ["go", 'go "quoted"', "go\\back", "<id>", "🚀"])
+def test_an_event_comes_through_as_it_was_sent(name: str) -> None:
+    """Moto makes it by filling a text, in which names and data like these were blanks, or broke it."""
+    data = {"text": "<source> <time> <detail-type> <aws.events.event.json>", "n": [1.5, None, {"<id>": '"'}]}
+    app = App("shop")
+
+    @app.function("f", trigger=event(name))
+    async def handle(ctx: Context) -> object:
+        return [ctx.event.name, ctx.event.data]
+
+    with Simulation(app, backend="moto") as sim:
+        sim.send(name, data)
+        assert sim.run("f").output == [name, data]
+
+
+def test_a_large_table_makes_no_query_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A query looks at its own partition, and one by the index finds what it should."""
+    looked_at: list[int] = []
+    all_items = Table.all_items
+
+    def looking(table: Table) -> Any:
+        found = all_items(table)
+        looked_at.append(len(found))
+        return found
+
+    monkeypatch.setattr(Table, "all_items", looking)
+    with Simulation(app_of(lambda: 1), backend="moto") as sim:
+        for _ in range(30):
+            sim.send("go")
+        assert {run.status for run in sim.runs("f")} == {"COMPLETED"}
+        assert max(looked_at) <= 2
+        listed = world_of(sim).stacks["shop"].readable.table.query_index("f#2025-01-01#0")
+        assert listed == []
 
 
 def test_apps_share_the_bus() -> None:

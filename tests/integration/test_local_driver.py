@@ -27,6 +27,13 @@ def server() -> Iterator[LocalServer]:
         yield server
 
 
+@pytest.fixture(params=["memory", "moto"])
+def either(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
+    """With no run yet, on either backend."""
+    with LocalServer(app, port=0, backend=request.param) as server:
+        yield server
+
+
 def send(service: Service, name: str, data: dict[str, Any] | None = None) -> Any:
     """The run that such an event has started."""
     (event_id,) = service.send({"name": name, "data": data or {}})["ids"]
@@ -43,9 +50,9 @@ def ended(service: Service, run_id: str) -> Any:
     return eventually(look)
 
 
-def test_a_sleep_ends_in_time_and_never_early(server: LocalServer) -> None:
+def test_a_sleep_ends_in_time_and_never_early(either: LocalServer) -> None:
     """The step after it begins within moments of the due time."""
-    run = ended(server.service, send(server.service, "nap", {"ms": 300})["run_id"])
+    run = ended(either.service, send(either.service, "nap", {"ms": 300})["run_id"])
     (_, sleep), (_, enter) = ((step["step_id"], step) for step in run["steps"])
     assert sleep["due_at"] <= enter["started_at"]
     late = _seconds(enter["started_at"]) - _seconds(sleep["due_at"])
@@ -75,7 +82,7 @@ def test_code_that_exits_does_not_end_the_server(server: LocalServer, caplog: py
 
 
 def test_a_batch_that_fails_comes_back(
-    server: LocalServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    either: LocalServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever an invocation raises, the driver goes on and its messages are received again."""
     handle_all, failures = Engine.handle_all, iter([OSError("no memory left")])
@@ -86,17 +93,17 @@ def test_a_batch_that_fails_comes_back(
         return await handle_all(self, *args, **kwargs)
 
     monkeypatch.setattr(Engine, "handle_all", fail_once)
-    assert ended(server.service, send(server.service, "ping")["run_id"])["status"] == "COMPLETED"
+    assert ended(either.service, send(either.service, "ping")["run_id"])["status"] == "COMPLETED"
     assert "no memory left" in caplog.text
 
 
-def test_a_handler_that_blocks_leaves_the_server_reachable(server: LocalServer) -> None:
+def test_a_handler_that_blocks_leaves_the_server_reachable(either: LocalServer) -> None:
     """Runs can be read and events sent meanwhile; they are handled once it lets go."""
-    blocking = send(server.service, "block", {"seconds": 0.5})["run_id"]
-    (event_id,) = server.service.send({"name": "ping"})["ids"]
-    assert server.service.run(blocking)["status"] == "RUNNING"
-    eventually(lambda: server.service.started_by(event_id))
-    assert ended(server.service, blocking)["status"] == "COMPLETED"
+    blocking = send(either.service, "block", {"seconds": 0.5})["run_id"]
+    (event_id,) = either.service.send({"name": "ping"})["ids"]
+    assert either.service.run(blocking)["status"] == "RUNNING"
+    eventually(lambda: either.service.started_by(event_id))
+    assert ended(either.service, blocking)["status"] == "COMPLETED"
 
 
 def test_a_driver_that_stumbles_goes_on(
@@ -116,7 +123,8 @@ def test_a_driver_that_stumbles_goes_on(
     assert "the disk is full" in caplog.text
 
 
-def test_two_apps_share_a_bus_and_nothing_else() -> None:
+@pytest.mark.parametrize("backend", ["memory", "moto"])
+def test_two_apps_share_a_bus_and_nothing_else(backend: str) -> None:
     """One event starts a run in each; each run belongs to its app."""
     other = App("other")
 
@@ -124,7 +132,7 @@ def test_two_apps_share_a_bus_and_nothing_else() -> None:
     async def listen(ctx: Context) -> str:
         return "heard"
 
-    with LocalServer(app, other, port=0) as server:
+    with LocalServer(app, other, port=0, backend=backend) as server:
         (event_id,) = server.service.send({"name": "ping"})["ids"]
         both = eventually(lambda: _two(server.service.started_by(event_id)))
         assert {(row["app_id"], row["function_id"]) for row in both} == {("orders", "ping"), ("other", "listen")}

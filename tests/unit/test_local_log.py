@@ -26,7 +26,7 @@ def names(events: EventLog) -> list[str]:
 
 def test_events_are_kept_whoever_wants_them(world: World) -> None:
     """With id, time and number, newest first."""
-    events = EventLog(world.bus, world.clock)
+    events = EventLog(world.bus)
     (answer,) = world.bus.put_raw([{"DetailType": "a", "Source": "s", "Detail": '{"n": 1}'}])
     world.bus.put([Entry(name="b", source="s", detail="{}")])
     newest, oldest = events
@@ -38,7 +38,7 @@ def test_events_are_kept_whoever_wants_them(world: World) -> None:
 def test_only_the_last_events_are_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """By their number."""
     monkeypatch.setattr(log, "EVENTS_MAX", 3)
-    events = EventLog(world.bus, world.clock)
+    events = EventLog(world.bus)
     for number in range(10):
         world.bus.put([Entry(name=f"e{number}", source="s", detail="{}")])
     assert names(events) == ["e9", "e8", "e7"]
@@ -47,7 +47,7 @@ def test_only_the_last_events_are_kept(world: World, monkeypatch: pytest.MonkeyP
 def test_large_events_push_out_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """By what they hold all together."""
     monkeypatch.setattr(log, "CHARACTERS_MAX", 10_000)
-    events = EventLog(world.bus, world.clock)
+    events = EventLog(world.bus)
     for number in range(10):
         world.bus.put([Entry(name=f"e{number}", source="s", detail=f'{{"t": "{"x" * 4000}"}}')])
     assert names(events) == ["e9", "e8"]

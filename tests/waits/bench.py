@@ -1,10 +1,11 @@
-"""One app in memory, message by message, with hooks at every request: what forces one order of two happenings."""
+"""One app on either backend, message by message, with hooks at every request: what forces one order of happenings."""
 
 from __future__ import annotations
 
 import json
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from stepbridge.engine.rule import wants
 from stepbridge.engine.store import Store
 from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
+from stepbridge.local.moto import MotoWorld
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.requests import Requests
 from stepbridge.memory.world import World
@@ -80,18 +82,25 @@ def _partition(args: tuple[Any, ...]) -> str:
 class Bench:
     """Hands messages to the engine one by one; each is an invocation of a process of its own, unless told."""
 
-    def __init__(self, app: App, store: Callable[[Any], Store] = Store) -> None:
+    def __init__(self, app: App, store: Callable[[Any], Store] = Store, backend: str = "memory") -> None:
         self.app = app
         self.clock = VirtualClock(START)
-        self.world = World(clock=self.clock)
-        self.stack = self.world.stack(app.id, lambda entry: wants(app, entry.name))
+        self._undo = ExitStack()
+        self.world: Any
+        self.stack: Any
+        if backend == "moto":
+            self.world = self._undo.enter_context(MotoWorld(clock=self.clock))
+            self.stack = self.world.stack(app)
+        else:
+            self.world = World(clock=self.clock)
+            self.stack = self.world.stack(app.id, lambda entry: wants(app, entry.name))
         self.hooks: list[Hook] = []
         ports = self.stack.ports
         hooked: dict[str, Any] = {
             name: _Hooked(name, getattr(ports, name), self.hooks) for name in ("table", "queue", "bus", "timers")
         }
         self.ports: Ports = replace(ports, **hooked)
-        self.workers = Workers(blocking=False)
+        self.workers = self.new_workers()
         self.others: list[Workers] = []
         self.loop = RunLoop()
         self.invocations = 0
@@ -103,6 +112,11 @@ class Bench:
         for workers in (self.workers, *self.others):
             workers.close()
         self.loop.close()
+        self._undo.close()
+
+    def new_workers(self) -> Workers:
+        """Of a process of its own; on moto with threads for requests, as on AWS."""
+        return Workers(blocking=self.ports.blocking)
 
     # -- what happens --------------------------------------------------------------------------------
     def put(self, name: str, data: dict[str, Any] | None = None, *, id: str = "", ts: datetime | None = None) -> None:
@@ -114,7 +128,7 @@ class Bench:
 
     def tell(self, work: Work) -> None:
         """A message of the engine to itself."""
-        self.stack.queue.send([Outgoing(body=message_text(work))])
+        self.stack.ports.queue.send([Outgoing(body=message_text(work))])
 
     def later(self, seconds: float) -> None:
         """The clock goes on; nothing else happens."""
@@ -156,7 +170,7 @@ class Bench:
         """A message is handled while another is in the middle: by another process, or by the one with these workers."""
         message = message or self.receive()
         if workers is None:
-            workers = Workers(blocking=False)
+            workers = self.new_workers()
             self.others.append(workers)
         theirs = workers
         errors: list[BaseException] = []
@@ -201,12 +215,20 @@ class Bench:
         """What the engine asked for so far."""
         return self.stack.requests
 
+    @property
+    def readable(self) -> Ports:
+        """The app's world; what is asked of it is not counted."""
+        if isinstance(self.world, MotoWorld):
+            ports: Ports = self.stack.readable
+            return ports
+        unseen = Requests()
+        table, blobs = self.stack.table.counted_by(unseen), self.stack.blobs.counted_by(unseen)
+        return replace(self.stack.ports, table=table, blobs=blobs)
+
     def runs(self, function_id: str = "f") -> list[RunView]:
         """The runs, in the order in which they were made."""
         heads = [item for item in self.stack.table.items() if item["sk"] == "#" and item["fn"] == function_id]
-        unseen = Requests()
-        table, blobs = self.stack.table.counted_by(unseen), self.stack.blobs.counted_by(unseen)
-        reader = Reader(replace(self.stack.ports, table=table, blobs=blobs))
+        reader = Reader(self.readable)
         views = [reader.run(str(head["pk"])[2:]) for head in heads]
         return [view for view in views if view is not None]
 
@@ -223,4 +245,4 @@ class Bench:
         found = [f"wait {item['pk']!r} {item['sk']!r}" for item in self.waits()]
         found += [f"schedule {name}" for name in self.stack.timers.names()]
         found += [f"message {self.stack.queue.depth()}"] if self.stack.queue.depth() != (0, 0) else []
-        return found + [f"dead {reason}" for _, reason in self.stack.queue.dead]
+        return found + [f"dead {one}" for one in self.stack.queue.dead]

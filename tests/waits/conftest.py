@@ -12,12 +12,18 @@ from tests.waits.bench import Bench
 
 
 @pytest.fixture
-def bench_of() -> Iterator[Callable[..., Bench]]:
+def backend(request: pytest.FixtureRequest) -> str:
+    """What benches play on; a file that forces its orders on both has a fixture of its own."""
+    return str(request.config.getoption("--backend"))
+
+
+@pytest.fixture
+def bench_of(backend: str) -> Iterator[Callable[..., Bench]]:
     """Makes benches, and closes them."""
     made: list[Bench] = []
 
     def make(app: App, **options: Any) -> Bench:
-        made.append(Bench(app, **options))
+        made.append(Bench(app, **{"backend": backend, **options}))
         return made[-1]
 
     yield make

@@ -42,7 +42,7 @@ def run() -> int:
 
 
 @app.command()
-def dev(
+def dev(  # noqa: PLR0913 - its options
     app: Annotated[
         str | None, typer.Argument(metavar="APP", help=f"module:attribute; default: {CONFIG} in pyproject.toml.")
     ] = None,
@@ -53,13 +53,16 @@ def dev(
     state: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep the runs in this file, for the next `dev`.")
     ] = None,
+    backend: Annotated[
+        str, typer.Option(metavar="memory|moto", help="moto: by the AWS adapters and the Lambda handler; slower.")
+    ] = "memory",
     as_json: AsJson = False,
 ) -> None:
     """Run an app on this machine, on the engine that AWS will run, until Ctrl-C."""
     from stepbridge.cli.dev import serve
 
     output = Output(as_json=as_json)
-    serve(app, port=port, first_event=first_event, reload=reload, state=state, output=output)
+    serve(app, port=port, first_event=first_event, reload=reload, state=state, backend=backend, output=output)
 
 
 @app.command()

@@ -29,13 +29,13 @@ _PATIENCE_SECONDS: Final = 3.0
 """What a Ctrl-C leaves to threads of steps; a thread cannot be stopped, so the process is then ended."""
 
 
-def serve(
-    wanted: str | None, *, port: int, first_event: bool, reload: bool, state: Path | None, output: Output
+def serve(  # noqa: PLR0913 - the command's options
+    wanted: str | None, *, port: int, first_event: bool, reload: bool, state: Path | None, backend: str, output: Output
 ) -> None:
     """Runs the app until Ctrl-C or SIGTERM.
 
     Raises:
-        CommandError: The app cannot be imported, or the port or the state file cannot be used.
+        CommandError: The app cannot be imported, or the port, the state file or the backend cannot be used.
     """
     began = time.monotonic()
     _log_to_stderr()
@@ -46,14 +46,14 @@ def serve(
     from stepbridge.local.server import LocalServer
 
     try:
-        server = LocalServer(app, port=port, state=state)
+        server = LocalServer(app, port=port, state=state, backend=backend)
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
     narrator = Narrator(server, output, _event(project, app), send=first_event, broken=server.stop)
     _stop_on_signals(server.stop)
     _leave_ctrl_c_alone()
     reloader = _reloader(project, wanted, server, output)
-    _greet(app, server.url, time.monotonic() - began, state, output)
+    _greet(app, server.url, time.monotonic() - began, state, backend, output)
     narrator.start()
     if reload:
         reloader.start()
@@ -79,12 +79,12 @@ def _reloader(project: Project, wanted: str | None, server: LocalServer, output:
     return Reloader(Sources(project.root), lambda: project.load(wanted), server.call, server.adopt, tell)
 
 
-def _greet(app: App, url: str, seconds: float, state: Path | None, output: Output) -> None:
+def _greet(app: App, url: str, seconds: float, state: Path | None, backend: str, output: Output) -> None:
     if output.as_json:
         output.record({"ready": url, "app_id": app.id, "functions": list(app.functions)})
         return
     output.text(f"stepbridge dev  app {app.id}, {len(app.functions)} functions, at {url}", "bold")
-    kept = "in memory, until this ends" if state is None else f"in {state}"
+    kept = f"in {backend}, until this ends" if state is None else f"in {state}"
     output.text(f"Ready in {words.length(seconds)}. Runs are kept {kept}.", "dim")
 
 

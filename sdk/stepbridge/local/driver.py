@@ -15,7 +15,7 @@ from stepbridge.core.limits import INVOCATION, MESSAGES_PER_CALL
 from stepbridge.engine.answers import Invocation
 from stepbridge.local.crons import Crons
 from stepbridge.local.sites import Site
-from stepbridge.memory.world import World
+from stepbridge.local.worlds import AnyWorld
 from stepbridge.ports import Message
 
 _LOG = logging.getLogger("stepbridge")
@@ -38,7 +38,7 @@ class Driver:
         sites: The apps. The list is read at every turn, so a site may be replaced while the driver runs.
     """
 
-    def __init__(self, world: World, sites: Sequence[Site]) -> None:
+    def __init__(self, world: AnyWorld, sites: Sequence[Site]) -> None:
         self._world = world
         self._sites = sites
         self._crons = Crons(sites, world.clock.now())

@@ -1,19 +1,15 @@
-"""The events of late: a queue of its own on the bus, as one would watch a bus on AWS."""
+"""The events of late."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
-from typing import Final
+from typing import Final, Protocol
 
 from stepbridge.core.envelope import Incoming, event_of
-from stepbridge.memory.bus import MemoryBus
-from stepbridge.memory.queue import MemoryQueue
-from stepbridge.memory.requests import Requests
-from stepbridge.ports import Clock
 
 EVENTS_MAX: Final = 1_000
 """How many events are kept."""
@@ -40,18 +36,22 @@ class Logged:
         return event_of(self.envelope)
 
 
+class Watched(Protocol):
+    """A bus of whichever backend."""
+
+    def watch(self, watcher: Callable[[datetime, str], object]) -> None:
+        """Calls `watcher` with every event's time of arrival and envelope, in order."""
+
+
 class EventLog:
     """The last events of a bus, newest first; what it holds is bounded."""
 
-    def __init__(self, bus: MemoryBus, clock: Clock) -> None:
+    def __init__(self, bus: Watched) -> None:
         self._kept: deque[Logged] = deque()
         self._characters = 0
         self._number = 0
         self._lock = Lock()
-        self._clock = clock
-        self._queue = MemoryQueue(clock, Requests())
-        self._queue.on_deliver = self._take
-        bus.subscribe(self._queue, lambda _: True)
+        bus.watch(self._take)
 
     def __iter__(self) -> Iterator[Logged]:
         """Newest first."""
@@ -63,13 +63,10 @@ class EventLog:
         """How many events have come since the start."""
         return self._number
 
-    def _take(self) -> None:
+    def _take(self, at: datetime, envelope: str) -> None:
         with self._lock:
-            messages = self._queue.receive(10)
-            self._queue.acknowledge(messages)
-            for message in messages:
-                self._number += 1
-                self._kept.append(Logged(self._number, message.sent_at or self._clock.now(), message.body))
-                self._characters += len(message.body)
+            self._number += 1
+            self._kept.append(Logged(self._number, at, envelope))
+            self._characters += len(envelope)
             while len(self._kept) > EVENTS_MAX or self._characters > CHARACTERS_MAX:
                 self._characters -= len(self._kept.popleft().envelope)

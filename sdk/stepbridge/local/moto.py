@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,18 +18,18 @@ from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.dynamo_type import DynamoType
 
 from stepbridge.app import App
+from stepbridge.aws import schema
 from stepbridge.aws.attributes import item_of
-from stepbridge.aws.bus import EventBridgeBus
 from stepbridge.aws.clients import Clients
 from stepbridge.aws.entry import Dispatcher
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.wiring import ports as ports_of
 from stepbridge.core.conditions import Item, Key
-from stepbridge.core.instants import from_ms
 from stepbridge.core.limits import INVOCATION
 from stepbridge.engine.calls import Stubs, no_stubs
-from stepbridge.engine.sealing import Keys
+from stepbridge.engine.sealing import Keys, sealed
 from stepbridge.local.moto_bill import BilledTable
+from stepbridge.local.moto_bus import MotoBus
 from stepbridge.local.moto_process import (
     ACCOUNT,
     LOCK,
@@ -42,11 +42,11 @@ from stepbridge.local.moto_process import (
     take_clients,
     unique,
 )
-from stepbridge.local.moto_queue import MotoQueue, MotoTimers, messages_in
+from stepbridge.local.moto_queue import MotoQueue, MotoTimers
 from stepbridge.local.moto_stack import arn_of, make, make_queue, make_rule, settings_of, unmake, url_of
 from stepbridge.memory.dice import Dice
 from stepbridge.memory.requests import Requests
-from stepbridge.ports import Clock, Entry, Message, Ports
+from stepbridge.ports import Clock, Message, Ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,36 +94,6 @@ def _bytes(value: bytes | str) -> bytes:
     return value if isinstance(value, bytes) else b64decode(value)
 
 
-class MotoBus:
-    """The bus that the apps share."""
-
-    def __init__(self, clients: Clients, arn: str, log_queue: str) -> None:
-        self.arn = arn
-        self._clients = clients
-        self._bus = EventBridgeBus(clients.events, arn)
-        self._log_queue = log_queue
-
-    def put(self, entries: Sequence[Entry]) -> None:
-        """Puts all of them."""
-        self._bus.put(entries)
-
-    def put_raw(self, entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """One `PutEvents` call, as any SDK makes it; the answer's entries."""
-        named: Any = [{**entry, "EventBusName": self.arn} for entry in entries]
-        answer: Any = self._clients.events().put_events(Entries=named)
-        return list(answer["Entries"])
-
-    @property
-    def log(self) -> list[tuple[datetime, Entry]]:
-        """Every event that was put by anybody, oldest first: a rule of its own keeps them."""
-        with LOCK:
-            held = [(from_ms(int(one.sent_timestamp)), json.loads(one.body)) for one in messages_in(self._log_queue)]
-        return [
-            (at, Entry(name=row["detail-type"], source=row["source"], detail=json.dumps(row["detail"])))
-            for at, row in held
-        ]
-
-
 class MotoStack:
     """One app's resources, and its handler."""
 
@@ -132,11 +102,12 @@ class MotoStack:
         self.settings = settings
         self.requests = Requests()
         """What the app asked for, as it left for AWS; and what AWS would have done for it."""
-        self.counted = take_clients(self.requests, world.time)
+        self.counted = take_clients(self.requests, world.time, world.tell)
         self.table = MotoTable(settings.table)
-        ports = ports_of(settings, self.counted.clients, world.clock, keys=world.keys)
+        ports = ports_of(settings, self.counted.clients, world.clock)
         table = BilledTable(self.counted.clients.dynamodb, settings.table, self.requests, self.table.item)
-        self.ports: Ports = replace(ports, table=table)
+        billed = replace(ports, table=table)
+        self.ports: Ports = billed if world.keys is None else sealed(billed, world.keys)
         driver = world.clients
         self.readable: Ports = ports_of(settings, driver, world.clock, keys=world.keys)
         """The same, uncounted."""
@@ -151,10 +122,15 @@ class MotoStack:
 
     def invoke(self, messages: Sequence[Message], request_id: str) -> None:
         """Calls the handler as Lambda does, and deletes what it does not list."""
+        failed = self.call(self.handler, messages, request_id)
+        self.queue.acknowledge([message for message in messages if message not in failed])
+
+    def call(self, handler: Dispatcher, messages: Sequence[Message], request_id: str) -> list[Message]:
+        """Calls a handler as Lambda does; the messages that it lists as failures."""
         event = json.loads(json.dumps(self.queue.event(messages)))
-        answer = json.loads(json.dumps(self.handler(event, Invoked(request_id))))
+        answer = json.loads(json.dumps(handler(event, Invoked(request_id))))
         failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
-        self.queue.acknowledge([message for message in messages if message.id not in failed])
+        return [message for message in messages if message.id in failed]
 
 
 class MotoWorld:
@@ -188,7 +164,7 @@ class MotoWorld:
         with ExitStack() as undo:
             is_joined = is_mocked()
             undo.enter_context(mocked(self.time))
-            self._counted = take_clients(self.requests, self.time)
+            self._counted = take_clients(self.requests, self.time, self.tell)
             undo.callback(give_back, self._counted)
             if is_joined:  # else everything goes with moto
                 undo.callback(self._remove)
@@ -230,6 +206,11 @@ class MotoWorld:
             self.stacks[app.id] = MotoStack(app, settings, self, stubs)
         return self.stacks[app.id]
 
+    def subscribe(self, app: App) -> None:
+        """The app's rule lets through what its declarations want by now."""
+        settings = self.stacks[app.id].settings
+        make_rule(self.clients, settings.bus_arn, app.id, schema.event_pattern(app), settings.queue_arn)
+
     def next_at(self) -> datetime | None:
         """When the next message becomes visible or the next schedule fires; None: never."""
         waits = (at for stack in self.stacks.values() for at in (stack.queue.next_at(), stack.timers.next_at()))
@@ -238,6 +219,14 @@ class MotoWorld:
     def fire_due(self) -> int:
         """Fires the schedules whose time has come; how many."""
         return sum(stack.timers.fire_due() for stack in self.stacks.values())
+
+    def tell(self) -> None:
+        """A request was answered, which may have brought an event or a message: tells who wants to know."""
+        if self._bus is None:
+            return
+        self._bus.tell()
+        for stack in tuple(self.stacks.values()):
+            stack.queue.told()
 
     def _make_bus(self, name: str) -> MotoBus:
         arn = self.clients.events().create_event_bus(Name=name)["EventBusArn"]

@@ -22,10 +22,9 @@ from botocore.awsrequest import AWSPreparedRequest
 from moto import mock_aws
 from moto.core.botocore_stubber import BotocoreStubber
 from moto.core.models import DEFAULT_ACCOUNT_ID, botocore_stubber
-from moto.events.models import EventsBackend
 
 from stepbridge.aws.clients import Clients
-from stepbridge.memory.bus import refusal
+from stepbridge.local.moto_mended import mended
 from stepbridge.memory.requests import Requests
 from stepbridge.ports import Clock
 
@@ -36,12 +35,10 @@ LOCK: Final = RLock()
 NUDGE: Final = timedelta(microseconds=100)
 """moto shows a message only after the instant at which its visibility ends."""
 
-Rows = list[dict[str, Any]]
-"""Entries of a call, or of its answer."""
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _SERVICES: Final = ("dynamodb", "sqs", "events", "scheduler", "s3")
+_PUTTING: Final = ("events.PutEvents", "sqs.SendMessage", "sqs.SendMessageBatch", "sqs.ChangeMessageVisibility")
 _NUMBERS: Final = itertools.count(1)
 _POOL: Final[list[Counted]] = []
 _CREDENTIAL: Final = re.compile("Credential=([^/]+)/")
@@ -83,6 +80,8 @@ class _Shared:
         """By access key."""
         self._now: Now | None = None
         """Of the request under way."""
+        self._millis: float | None = None
+        """The same as a number: moto asks for it once for each message of a queue, and it stands meanwhile."""
         self._asked = 0
         """Requests under way: one may make others."""
         self._undo = ExitStack()
@@ -108,6 +107,8 @@ class _Shared:
 
     def millis(self) -> float:
         """The same in milliseconds."""
+        if self._asked and self._millis is not None:
+            return self._millis
         now = self._current()
         return _MILLIS() if now is None else now.millis()
 
@@ -122,37 +123,26 @@ class _Shared:
 
         def in_turn(stubber: BotocoreStubber, event_name: str, request: AWSPreparedRequest, **more: Any) -> Any:
             with LOCK:
-                before = self._now
-                self._now, self._asked = self.of.get(_access_key(request), self.open[-1]), self._asked + 1
+                before = self._now, self._millis, self._asked
+                now = self.of.get(_access_key(request), self.open[-1])
+                self._now, self._millis, self._asked = now, None if now is None else now.millis(), self._asked + 1
                 try:
                     return answer(stubber, event_name, request, **more)
                 finally:
-                    self._now, self._asked = before, self._asked - 1
+                    self._now, self._millis, self._asked = before
 
         with ExitStack() as undo:
             undo.enter_context(mock_aws())
             undo.enter_context(patch.object(BotocoreStubber, "__call__", in_turn))
             undo.enter_context(patch("moto.core.utils.utcnow", self.utcnow))
             undo.enter_context(patch("moto.sqs.models.unix_time_millis", self.millis))
-            undo.enter_context(patch.object(EventsBackend, "put_events", refusing(EventsBackend.put_events)))
+            undo.enter_context(mended())
             self._undo = undo.pop_all()
 
 
 _UTCNOW: Final = moto.core.utils.utcnow
 _MILLIS: Final = moto.core.utils.unix_time_millis
 _SHARED: Final = _Shared()
-
-
-def refusing(put: Callable[[EventsBackend, Rows], Rows]) -> Callable[[EventsBackend, Rows], Rows]:
-    """`PutEvents` that also refuses what EventBridge does and moto lets through, entry by entry."""
-
-    def put_events(backend: EventsBackend, events: Rows) -> Rows:
-        refused = dict(enumerate(map(refusal, events)))
-        fit = [event for index, event in enumerate(events) if refused[index] is None]
-        taken = iter(put(backend, fit) if fit or not events else [])
-        return [refused[index] or next(taken) for index in range(len(events))]
-
-    return put_events
 
 
 def _access_key(request: AWSPreparedRequest) -> str:
@@ -189,26 +179,37 @@ class Counted:
 
     def __init__(self) -> None:
         self.requests = Requests()
+        self.told: Callable[[], object] = _nobody
+        """Called after each request that may have put an event or a message."""
         self.access_key = f"MOTO{next(_NUMBERS)}"
         """Tells on the wire whose a request is."""
         with patch.dict(os.environ, _quiet_environment(), clear=True):
             session = botocore.session.get_session()
             session.set_credentials(self.access_key, "secret")
             session.register("before-send", self._count)
+            for operation in _PUTTING:
+                session.register(f"after-call.{operation}", self._tell)
             self.clients = Clients(region=REGION, session=session)
             for service in _SERVICES:
                 getattr(self.clients, service)()
+
+    def _tell(self, **_: Any) -> None:
+        self.told()
 
     def _count(self, **event: Any) -> None:
         self.requests.count(event["event_name"].rpartition(".")[2])
 
 
-def take_clients(requests: Requests, now: Now | None) -> Counted:
+def _nobody() -> None:
+    """Wants to know nothing."""
+
+
+def take_clients(requests: Requests, now: Now | None, told: Callable[[], object]) -> Counted:
     """Clients that count into `requests`, and whose time is `now`; they outlast worlds, being slow to make."""
     with LOCK:
         counted = _POOL.pop() if _POOL else Counted()
         _SHARED.of[counted.access_key] = now
-    counted.requests = requests
+    counted.requests, counted.told = requests, told
     return counted
 
 
@@ -216,6 +217,7 @@ def give_back(counted: Counted) -> None:
     """The clients are free for another world."""
     with LOCK:
         del _SHARED.of[counted.access_key]
+        counted.told = _nobody
         _POOL.append(counted)
 
 

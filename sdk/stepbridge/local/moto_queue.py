@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ class MotoQueue:
         self._echoes: list[tuple[datetime, dict[str, Any]]] = []
         self._seen: dict[str, int] = {}
         """Of each message, how often it was echoed."""
+        self.on_deliver: Callable[[], object] | None = None
+        """Called when a message may have come."""
 
     def receive(self, limit: int) -> list[Message]:
         """At most `limit` messages that are visible now; they come back unless acknowledged."""
@@ -54,7 +56,8 @@ class MotoQueue:
         self._make_exact()
         if self._dice is not None:
             self._dice.shuffle(messages_in(self._settings.queue_url))
-        if all(at > self._now() for at in self._visible_at()):
+        at = self._visible_at()
+        if at is None or at > self._now():
             return []
         answer = self._clients.sqs().receive_message(
             QueueUrl=self._settings.queue_url,
@@ -92,6 +95,19 @@ class MotoQueue:
         self._requests.count("SendMessage")
         self._clients.sqs().send_message(QueueUrl=self._settings.queue_url, MessageBody=body)
 
+    def told(self) -> None:
+        """A message may have come."""
+        if self.on_deliver is not None:
+            self.on_deliver()
+
+    def postpone(self, message: Message, delay: timedelta) -> None:
+        """A received message comes back after so many whole seconds."""
+        self._clients.sqs().change_message_visibility(
+            QueueUrl=self._settings.queue_url,
+            ReceiptHandle=message.receipt,
+            VisibilityTimeout=math.ceil(delay.total_seconds()),
+        )
+
     def event(self, messages: Sequence[Message]) -> dict[str, Any]:
         """What Lambda calls the handler with."""
         return {"Records": [self._records[message.receipt] for message in messages]}
@@ -107,13 +123,16 @@ class MotoQueue:
         """When the next message is or becomes visible, in flight or not; None: there is none."""
         with LOCK:
             self._make_exact()
-            echoes = (at for at, _ in self._echoes)
-            return min((*(at.replace(tzinfo=UTC) for at in self._visible_at()), *echoes), default=None)
+            at = self._visible_at()
+            instants = [at for at, _ in self._echoes] + ([] if at is None else [at.replace(tzinfo=UTC)])
+            return min(instants, default=None)
 
-    def depth(self) -> int:
-        """How many messages there are, visible or not."""
-        with LOCK:
-            return len(messages_in(self._settings.queue_url))
+    def depth(self) -> tuple[int, int]:
+        """How many messages are visible, and how many in flight or delayed."""
+        with self._now.nudged():
+            held = messages_in(self._settings.queue_url)
+            visible = sum(max(one.visible_at, one.delayed_until) <= self._now.millis() for one in held)
+            return visible, len(held) - visible
 
     @property
     def dead(self) -> list[str]:
@@ -121,10 +140,11 @@ class MotoQueue:
         with LOCK:
             return [message.body for message in messages_in(self._settings.dlq_url)]
 
-    def _visible_at(self) -> list[datetime]:
-        """Naive UTC, up to the millisecond that follows."""
+    def _visible_at(self) -> datetime | None:
+        """When the first message is or becomes visible; naive UTC, up to the millisecond that follows."""
         waits = (max(one.visible_at, one.delayed_until) for one in messages_in(self._settings.queue_url))
-        return [from_ms(math.ceil(at_ms - 0.01)).replace(tzinfo=None) for at_ms in waits]
+        at_ms = min(waits, default=None)
+        return None if at_ms is None else from_ms(math.ceil(at_ms - 0.01)).replace(tzinfo=None)
 
     def _make_exact(self) -> None:
         """Takes back what SQS rounds up: as in memory, simulated time is exact to the millisecond."""

@@ -15,34 +15,33 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self, cast
 
 import uvicorn
 from starlette.routing import BaseRoute
 
 from stepbridge.app import App
 from stepbridge.engine.tracking import RunLoop
-from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError
 from stepbridge.local.driver import Driver
+from stepbridge.local.home import Home, MemoryHome
 from stepbridge.local.log import EventLog
 from stepbridge.local.runs import RunList
 from stepbridge.local.service import Service
-from stepbridge.local.sites import renewed, site_of
+from stepbridge.local.simulated import require_moto
 from stepbridge.local.state import StateFile
 from stepbridge.local.web import web_app
-from stepbridge.memory.clock import SystemClock
-from stepbridge.memory.world import World
+
+if TYPE_CHECKING:
+    from stepbridge.memory.world import World
 
 _LOG = logging.getLogger("stepbridge")
 
 HOST: Final = "127.0.0.1"
 PORT: Final = 8787
-_BUS_LOG_MAX: Final = 100
-"""Entries that the bus itself remembers; the event log keeps what people see."""
 _KEEP_ALIVE_SECONDS: Final = 75
 """AWS clients keep connections for about a minute."""
 _GC_THRESHOLDS: Final = (20_000, 20, 20)
@@ -57,9 +56,12 @@ class LocalServer:
         port: Of 127.0.0.1; 0: any that is free.
         routes: Makes further routes of HTTP, given the service.
         state: A file that keeps the runs for the next server; None: they end with this one.
+        backend: `"memory"`, or `"moto"`: the AWS adapters and the Lambda handler; while it is open, moto
+            answers all AWS clients of this process, the user's own too.
 
     Raises:
-        ConfigError: The port is taken, or may not be used; or the state file is, or cannot be read.
+        ConfigError: The port is taken, or may not be used; the state file is, or cannot be read, or is not
+            for this backend; or there is no such backend.
     """
 
     def __init__(
@@ -68,16 +70,16 @@ class LocalServer:
         port: int = PORT,
         routes: Callable[[Service], Sequence[BaseRoute]] | None = None,
         state: Path | None = None,
+        backend: str = "memory",
     ) -> None:
-        world = World(clock=SystemClock(), log_max=_BUS_LOG_MAX)
+        runs = RunList()
         with ExitStack() as undo:
             self._socket = undo.enter_context(_listening(port))
-            self._state = None if state is None else _taken_up(state, world)
-            undo.pop_all()
-        self._workers = Workers(blocking=False)
-        runs = RunList()
-        sites = [site_of(world, app, self._workers, runs) for app in apps]
-        self.service = Service(world, sites, runs, EventLog(world.bus, world.clock))
+            self._state = None if state is None else undo.enter_context(closing(StateFile(state)))
+            self._home = undo.enter_context(closing(_home_of(backend, apps, runs, self._state)))
+            self._undo = undo.pop_all()
+        world, sites = self._home.world, self._home.sites
+        self.service = Service(world, sites, runs, EventLog(world.bus))
         self._loop = RunLoop()
         self._driver = Driver(world, sites)
         more = () if routes is None else routes(self.service)
@@ -118,7 +120,7 @@ class LocalServer:
         sites = self.service.sites
         for index, site in enumerate(sites):
             if site.app.id == app.id:
-                sites[index] = renewed(site, self.service.world, app, self._workers)
+                sites[index] = self._home.renewed(site, app)
                 return
         raise ConfigError(f"the app's id is {app.id!r} now: another id, other runs. Mend: start the server again.")
 
@@ -129,7 +131,7 @@ class LocalServer:
         driving = self._loop.create_task(self._driver.run())
         if self._state is not None:
             self.service.runs.listen(self._state.touch)
-            self._loop.create_task(self._state.keep(self.service.world))
+            self._loop.create_task(self._state.keep(cast("World", self._home.world)))
         try:
             with _patient_collector(), _kept_logs(self.service.run_logs):
                 while not driving.done():
@@ -167,24 +169,12 @@ class LocalServer:
         asyncio.run(self._http.serve(sockets=[self._socket]))
 
     def _close(self) -> None:
-        self._socket.close()
         with suppress(RuntimeError):
             self._loop.run_until_complete(_end_tasks())
         if self._state is not None:
-            self._state.save(self.service.world)
-            self._state.close()
-        self._workers.close()
+            self._state.save(cast("World", self._home.world))
+        self._undo.close()
         self._loop.close()
-
-
-def _taken_up(path: Path, world: World) -> StateFile:
-    state = StateFile(path)
-    try:
-        state.load(world)
-    except ConfigError:
-        state.close()
-        raise
-    return state
 
 
 @contextmanager
@@ -196,6 +186,21 @@ def _kept_logs(handler: logging.Handler) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+
+
+def _home_of(backend: str, apps: Sequence[App], runs: RunList, state: StateFile | None) -> Home:
+    match backend:
+        case "memory":
+            return MemoryHome(apps, runs, state)
+        case "moto" if state is not None:
+            raise ConfigError("runs on moto cannot be kept in a file. Mend: leave the state out, or use 'memory'.")
+        case "moto":
+            require_moto()
+            from stepbridge.local.moto_site import MotoHome
+
+            return MotoHome(apps, runs)
+        case _:
+            raise ConfigError(f"backend={backend!r}. Mend: 'memory' or 'moto'.")
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from stepbridge.local.runs import RunList
 from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row
 from stepbridge.local.sites import Site
 from stepbridge.local.wake import wake
-from stepbridge.memory.world import World
+from stepbridge.local.worlds import AnyWorld
 from stepbridge.ports import Outgoing
 
 INVOKED: Final = "stepbridge/function.invoked"
@@ -43,7 +43,7 @@ class ConflictError(ValueError):
 class Service:
     """The apps of one world."""
 
-    def __init__(self, world: World, sites: list[Site], runs: RunList, log: EventLog) -> None:
+    def __init__(self, world: AnyWorld, sites: list[Site], runs: RunList, log: EventLog) -> None:
         self.world = world
         self.sites = sites
         self.runs = runs

@@ -94,12 +94,21 @@ def moto_world(clock: VirtualClock, dice: Dice | None, keys: Keys | None = None)
     Raises:
         ConfigError: moto is not installed.
     """
-    if find_spec("moto") is None:
-        message = "backend='moto' needs moto. Mend: pip install 'stepbridge[dev]'."
-        raise ConfigError(message)
+    require_moto()
     from stepbridge.local.moto import MotoWorld
 
     return MotoWorld(clock=clock, dice=dice, keys=keys)
+
+
+def require_moto() -> None:
+    """Nothing, where moto is installed.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if find_spec("moto") is None:
+        message = "backend='moto' needs moto. Mend: pip install 'stepbridge[dev]'."
+        raise ConfigError(message)
 
 
 def heads_of(site: Site | MotoSite) -> list[Head]:

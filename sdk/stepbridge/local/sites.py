@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from stepbridge.app import App
 from stepbridge.core.conditions import Item
@@ -14,8 +15,12 @@ from stepbridge.engine.store import Store
 from stepbridge.engine.workers import Workers
 from stepbridge.local.runs import RunList
 from stepbridge.local.watch import WatchedTable
-from stepbridge.memory.world import Stack, World
+from stepbridge.local.worlds import AnyStack
+from stepbridge.memory.world import World
 from stepbridge.ports import Ports
+
+if TYPE_CHECKING:
+    from stepbridge.local.moto_site import Sandboxes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -23,26 +28,29 @@ class Site:
     """One app and what serves it."""
 
     app: App
-    stack: Stack
+    stack: AnyStack
     ports: Ports
     """The stack's, with a table that tells the list of runs."""
     store: Store
-    engine: Engine
+    engine: Engine | Sandboxes
+    """What handles messages."""
     reader: Reader
     operations: Operations
 
 
 @dataclass(frozen=True, slots=True)
-class _Notes:
+class Notes:
     """Tells the list of runs what the tables of an app write."""
 
     app_id: str
     runs: RunList
 
     def head_written(self, item: Item) -> None:
+        """As the watcher's."""
         self.runs.note(self.app_id, item)
 
     def run_touched(self, run_id: str) -> None:
+        """As the watcher's."""
         self.runs.touch(run_id)
 
 
@@ -50,7 +58,7 @@ def site_of(world: World, app: App, workers: Workers, runs: RunList) -> Site:
     """The app's site; what its table holds already is listed."""
     stack = world.stack(app.id, lambda entry: wants(app, entry.name))
     runs.load(app.id, stack.table.items())
-    table = WatchedTable(stack.ports.table, _Notes(app.id, runs))
+    table = WatchedTable(stack.ports.table, Notes(app.id, runs))
     ports = replace(stack.ports, table=table)
     store = Store(table)
     return Site(

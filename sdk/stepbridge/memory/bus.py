@@ -48,6 +48,7 @@ class MemoryBus:
         self._dice = dice
         self._log_max = log_max
         self._rules: dict[MemoryQueue, Callable[[Entry], bool]] = {}
+        self._watchers: tuple[Callable[[datetime, str], object], ...] = ()
         self.puts = 0
         """How many events were put; their ids derive from it."""
         self._lock = Lock()
@@ -56,6 +57,11 @@ class MemoryBus:
         """Events that `wants` accepts go to `queue` from now on; its former rule ends."""
         with self._lock:
             self._rules = {**self._rules, queue: wants}
+
+    def watch(self, watcher: Callable[[datetime, str], object]) -> None:
+        """From now on `watcher` is called with every event's time of arrival and envelope, in the sender's thread."""
+        with self._lock:
+            self._watchers = (*self._watchers, watcher)
 
     def counted_by(self, requests: Requests) -> Bus:
         """The same bus, as an app that counts its own requests sees it."""
@@ -104,7 +110,7 @@ class MemoryBus:
         with self._lock:
             self.puts += 1
             event_id = _uuid(f"event {self.puts}")
-            rules = self._rules
+            rules, watchers = self._rules, self._watchers
             self.log.append((now, entry))
             if self._log_max is not None:
                 del self.log[: -self._log_max]
@@ -115,6 +121,9 @@ class MemoryBus:
                 queue.deliver(envelope)
                 if self._dice is not None and self._dice.duplicate():
                     queue.deliver(envelope)
+        for watcher in watchers:
+            envelope = envelope or _envelope(entry, event_id, time or now, resources)
+            watcher(now, envelope)
         return event_id
 
 

@@ -259,10 +259,10 @@ class MemoryQueue:
         return held.message()
 
     def _count(self, operation: str, messages: int) -> None:
-        if messages == 1:
-            self._requests.count(operation)
-        elif messages:
-            self._requests.count(operation + "Batch", -(-messages // MESSAGES_PER_CALL))
+        """Ten a call; a call of one is no batch."""
+        full, rest = divmod(messages, MESSAGES_PER_CALL)
+        self._requests.count(operation, int(rest == 1))
+        self._requests.count(operation + "Batch", full + int(rest > 1))
 
 
 def _check(body: str, delay: timedelta) -> None:
