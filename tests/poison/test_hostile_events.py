@@ -289,9 +289,9 @@ def test_an_id_is_no_longer_than_records_bear(bench_of: Callable[[App], Bench]) 
 
 
 def test_an_event_of_the_far_future_is_queued(bench_of: Callable[[App], Bench]) -> None:
-    """To the last instant that there is; its timer is made, and a cancellation ends it."""
+    """To the last time that an event may name; its timer is made, and a cancellation ends it."""
     bench = bench_of(shop())
-    bench.stack.queue.deliver(envelope(detail=meta(ts=253_402_300_799_999)), internal=False)
+    bench.stack.queue.deliver(envelope(detail=meta(ts=EVENT_TS_MAX_MS)), internal=False)
     bench.settle()
     assert bench.run("all").status == "QUEUED"
     assert bench.stack.queue.dead == []
