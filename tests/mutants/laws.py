@@ -275,20 +275,20 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the head sleeps before its timer is made",
-        "engine/advance.py",
-        "return self._suspend(self._arm_next(head, session.dues() if session else []), session, outcome)",
-        "answer = self._suspend(head, session, outcome)\n"
+        "engine/settling.py",
+        "return self.suspend(self._arm_next(head, session.dues() if session else []), session, outcome)",
+        "answer = self.suspend(head, session, outcome)\n"
         "                self._arm_next(head, session.dues() if session else [])\n"
         "                return answer",
     ),
     Mutant(
         "a hand-over writes the head before the next message",
-        "engine/advance.py",
+        "engine/settling.py",
         '        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])\n'
         "        head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=idle)\n"
-        "        return self._suspend(self._arm_next(head, session.dues() if session else []), session)\n",
+        "        return self.suspend(self._arm_next(head, session.dues() if session else []), session)\n",
         "        head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=idle)\n"
-        "        answer = self._suspend(self._arm_next(head, session.dues() if session else []), session)\n"
+        "        answer = self.suspend(self._arm_next(head, session.dues() if session else []), session)\n"
         '        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])\n'
         "        return answer\n",
     ),
@@ -328,7 +328,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the schedule of a resolved wait is not deleted",
-        "engine/advance.py",
+        "engine/settling.py",
         "                self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))\n"
         "        return Acknowledge()\n",
         "                pass\n        return Acknowledge()\n",
@@ -562,7 +562,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the head forgets the outside results that were given out",
-        "engine/advance.py",
+        "engine/settling.py",
         "            head = replace(head, seen=tuple(session.unlisted))\n",
         "",
         RANDOM,
