@@ -153,8 +153,8 @@ MUTANTS: Final = (
     ),
     Mutant(
         "a cancel event older than the run cancels it",
-        "engine/arming.py",
-        "since_ms=self._cancellable_since() if role is Role.CANCEL else 0",
+        "engine/waits.py",
+        "since_ms=_cancellable_since(head)",
         "since_ms=0",
         ACCEPTANCE,
     ),
@@ -275,20 +275,20 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the head sleeps before its timer is made",
-        "engine/advance.py",
-        "return self._suspend(self._arm_next(head, session.dues() if session else []), session, outcome)",
-        "answer = self._suspend(head, session, outcome)\n"
+        "engine/settling.py",
+        "return self.suspend(self._arm_next(head, session.dues() if session else []), session, outcome)",
+        "answer = self.suspend(head, session, outcome)\n"
         "                self._arm_next(head, session.dues() if session else [])\n"
         "                return answer",
     ),
     Mutant(
         "a hand-over writes the head before the next message",
-        "engine/advance.py",
+        "engine/settling.py",
         '        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])\n'
         "        head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=idle)\n"
-        "        return self._suspend(self._arm_next(head, session.dues() if session else []), session)\n",
+        "        return self.suspend(self._arm_next(head, session.dues() if session else []), session)\n",
         "        head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=idle)\n"
-        "        answer = self._suspend(self._arm_next(head, session.dues() if session else []), session)\n"
+        "        answer = self.suspend(self._arm_next(head, session.dues() if session else []), session)\n"
         '        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])\n'
         "        return answer\n",
     ),
@@ -309,7 +309,7 @@ MUTANTS: Final = (
     Mutant(
         "a message that meets an ended run does not repeat what follows its end",
         "engine/advance.py",
-        "            await self._workers.io(partial(self._finish.finish, head, parent))\n"
+        "            await self._workers.io(partial(self._finish.finish, head, parent, tells=tells))\n"
         "            return Acknowledge()\n",
         "            return Acknowledge()\n",
     ),
@@ -328,7 +328,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the schedule of a resolved wait is not deleted",
-        "engine/advance.py",
+        "engine/settling.py",
         "                self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))\n"
         "        return Acknowledge()\n",
         "                pass\n        return Acknowledge()\n",
@@ -336,9 +336,23 @@ MUTANTS: Final = (
     Mutant(
         "an ended run leaves its waits armed",
         "engine/finish.py",
-        "                for place in wait.places:\n"
-        "                    self._store.delete_wait(place, head.run_id, wait.step_key)\n",
-        "                pass\n",
+        "                    if (place, wait.step_key) != spared:\n"
+        "                        self._store.delete_wait(place, head.run_id, wait.step_key)\n",
+        "                    pass\n",
+    ),
+    Mutant(
+        "the wait by which a cancelling event found its run goes first",
+        "engine/finish.py",
+        "if (place, wait.step_key) != spared:",
+        "if spared != ():",
+        WAITS,
+    ),
+    Mutant(
+        "a child that a dead invocation began outlives its cancelled parent",
+        "engine/advance.py",
+        "head.status is Status.CANCELLED and head.epoch > head.released_epoch:",
+        "head.status is None:",
+        WAITS,
     ),
     Mutant(
         "children of a cancelled run run on",
@@ -397,7 +411,8 @@ MUTANTS: Final = (
     Mutant(
         "a repeated item of a map does not join again",
         "engine/items.py",
-        "            self._maps.finished(work.parent, register, target=work.target)\n            return None\n",
+        "            self._maps.finished(work.parent, register, target=work.target, extra=work.extra)\n"
+        "            return None\n",
         "            return None\n",
     ),
     Mutant(
@@ -459,8 +474,8 @@ MUTANTS: Final = (
     Mutant(
         "a run of the future is written over one that has begun",
         "engine/store.py",
-        '"lx": 0, **self._key(head.run_id)}, _NO_RUN)',
-        '"lx": 0, **self._key(head.run_id)})',
+        "self._table.put(item, _NO_RUN)",
+        "self._table.put(item)",
         STORMS,
     ),
     # -- what expires --------------------------------------------------------------------------------
@@ -474,14 +489,14 @@ MUTANTS: Final = (
     Mutant(
         "what a run recorded expires while it runs",
         "engine/store.py",
-        "return to_ms(now + RUN_MAX) // 1000 + self._retention",
-        "return to_ms(now) // 1000 + self._retention",
+        "return to_ms(at + RUN_MAX) // 1000 + self._retention",
+        "return to_ms(at) // 1000 + self._retention",
         STORMS,
     ),
     Mutant(
         "a wait expires before its deadline",
         "engine/store.py",
-        "ttl = to_ms(min(wait.deadline, wait.armed_at + RUN_MAX)) // 1000 + self._retention",
+        "ttl = to_ms(wait.deadline) // 1000 + self._retention",
         "ttl = to_ms(wait.armed_at) // 1000",
         STORMS,
     ),
@@ -547,7 +562,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "the head forgets the outside results that were given out",
-        "engine/advance.py",
+        "engine/settling.py",
         "            head = replace(head, seen=tuple(session.unlisted))\n",
         "",
         RANDOM,

@@ -1,4 +1,4 @@
-"""Advance a run: claim it, replay its handler, record how the invocation ended."""
+"""Advance a run: claim it, replay its handler; `settling` then makes durable what that came to."""
 
 from __future__ import annotations
 
@@ -9,54 +9,34 @@ import json
 import logging
 import time
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any, assert_never
+from typing import Any
 
 from stepbridge.app import App
-from stepbridge.core.ids import schedule_name
-from stepbridge.core.instants import from_ms, to_ms
-from stepbridge.core.limits import (
-    CRASH_LIMIT,
-    HAND_OVER_MARGIN,
-    IDLE_HAND_OVERS_MAX,
-    QUEUE_DELAY_MAX,
-    RUN_MAX,
-    SCHEDULE_GRAIN,
-    SEEN_INLINE,
-    TIMEOUT_DELAY_MAX,
-)
-from stepbridge.core.messages import Go, Resume, Start, message_text
-from stepbridge.core.records import ArmedChild, Blob, Failure, Head, Status, Timer
+from stepbridge.core.limits import CRASH_LIMIT, HAND_OVER_MARGIN, RUN_MAX, SEEN_INLINE
+from stepbridge.core.messages import Go, Resume, Start
+from stepbridge.core.records import Blob, Failure, Head, Status
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine import tracing
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
-from stepbridge.engine.arming import INVOKE_TIMEOUT, Arming
+from stepbridge.engine.arming import Arming
 from stepbridge.engine.async_replay import AsyncReplay
 from stepbridge.engine.calls import Stubs
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.finish import Finish
 from stepbridge.engine.operations import RERUN
-from stepbridge.engine.outcome import (
-    Aborted,
-    Completed,
-    Failed,
-    HandOver,
-    Outcome,
-    Parked,
-    Retry,
-    Stopped,
-    Suspended,
-)
+from stepbridge.engine.outcome import Aborted, Failed, Outcome, Parked, Retry
 from stepbridge.engine.payloads import Payloads
-from stepbridge.engine.recording import RUN_TIMEOUT, Recording, timed_out
+from stepbridge.engine.recording import RUN_TIMEOUT, Recording, list_outside_results, timed_out
 from stepbridge.engine.session import Session, event_for
+from stepbridge.engine.settling import Settling
 from stepbridge.engine.store import Claimed, Past, Store
 from stepbridge.engine.sync_replay import SyncReplay
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError, NondeterminismError, StepError
 from stepbridge.function import Function
-from stepbridge.ports import Outgoing, Ports
+from stepbridge.ports import Ports
 
 _LOG = logging.getLogger("stepbridge")
 
@@ -72,6 +52,7 @@ class Advance:
         self._store = store
         self._payloads = payloads
         self._finish = finish
+        self._settling = Settling(ports, store, payloads, finish)
         self._workers = workers
         self._stubs = stubs
 
@@ -149,7 +130,7 @@ class Advance:
             session = self._session(head, past)
             outcome = session if not isinstance(session, Session) else await self._replay(session, invocation)
             held = session if isinstance(session, Session) else None
-            return await self._workers.io(partial(self._settle, head, held, outcome))
+            return await self._workers.io(partial(self._settling.settle, head, held, outcome))
         except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
             _LOG.exception(
                 "run %s of function %s: the message comes back", head.run_id, head.function_id, extra=_names(head)
@@ -159,7 +140,7 @@ class Advance:
 
     def _sleep_on(self, head: Head) -> Answer:
         """The body is to be run again later, and its timer lives: nothing to do yet."""
-        return self._suspend(replace(head, status=Status.SLEEPING))
+        return self._settling.suspend(replace(head, status=Status.SLEEPING))
 
     def _load(self, head: Head) -> Past:
         past = self._store.past(head.run_id)
@@ -244,7 +225,7 @@ class Advance:
             return timed_out(session)
         recording, arming = self._hands(session)
         if len(session.unlisted) > SEEN_INLINE:
-            await self._workers.io(recording.list_outside_results)
+            await self._workers.io(partial(list_outside_results, session, self._store))
         if session.function.cancellers:
             try:
                 await self._workers.io(arming.arm_cancellers)
@@ -273,143 +254,11 @@ class Advance:
         replay = SyncReplay(session, recording, arming, time.monotonic() + left)
         return await loop.run_in_executor(self._workers.handlers, contextvars.copy_context().run, replay.advance)
 
-    # -- how the invocation ended ------------------------------------------------------------------
-    def _settle(self, head: Head, session: Session | None, outcome: Outcome) -> Answer:
-        now = self._ports.clock.now()
-        if session is not None and not isinstance(outcome, Aborted):
-            head = replace(head, seen=tuple(session.unlisted))
-            self._cancel_late_children(session)
-        match outcome:
-            case Completed(output):
-                kept = self._payloads.keep(output, head.run_id)
-                return self._end(
-                    replace(head, status=Status.COMPLETED, output=kept, failure=None, ended_at=now), session
-                )
-            case Failed(failure):
-                return self._end(replace(head, status=Status.FAILED, failure=failure, ended_at=now), session)
-            case Retry(failure, at):
-                head = replace(head, status=Status.SLEEPING, failure=failure, attempt=head.attempt + 1, retry_at=at)
-                limit = self._finish_by(head)
-                dues = [(at, False)] if limit is None else [(at, False), (limit, True)]
-                return self._suspend(self._arm_next(head, dues), session)
-            case Parked(failure):
-                _LOG.error(
-                    "run %s of function %s is parked: %s",
-                    head.run_id,
-                    head.function_id,
-                    failure.name,
-                    extra=_names(head),
-                )
-                return self._suspend(replace(head, status=Status.PARKED, failure=failure), session)
-            case Suspended():
-                head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=0)
-                return self._suspend(self._arm_next(head, session.dues() if session else []), session, outcome)
-            case HandOver(line):
-                return self._hand_over(head, session, line)
-            case Stopped():
-                return self._suspend(replace(head, status=Status.SLEEPING), session)
-            case Aborted(error):
-                raise error
-            case _:
-                assert_never(outcome)
-
-    def _hand_over(self, head: Head, session: Session | None, line: str) -> Answer:
-        """The next invocation's message first, then the head."""
-        idle = 0 if session is None or session.has_recorded else head.idle_hand_overs + 1
-        if idle >= IDLE_HAND_OVERS_MAX:
-            now = self._ports.clock.now()
-            return self._end(replace(head, status=Status.FAILED, failure=_stuck(line), ended_at=now), session)
-        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])
-        head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=idle)
-        return self._suspend(self._arm_next(head, session.dues() if session else []), session)
-
-    def _end(self, head: Head, session: Session | None) -> Answer:
-        if session is not None:
-            head = replace(head, armed=(*session.unresolved(), *session.deletable()))
-        standing = self._store.end(head)
-        if standing is not None and not standing.status.is_terminal:
-            return Bounce(standing.lease_until)
-        if session is not None:
-            head = replace(head, pages=0)  # `armed` names all there is
-        self._finish_all(head if standing is None else standing, head)
-        return Acknowledge()
-
-    def _finish_all(self, ended: Head, mine: Head) -> None:
-        """What follows the run's end, whoever ended it; this invocation knows best what is armed."""
-        head = replace(ended, armed=mine.armed, timers=mine.timers, pages=mine.pages)
-        self._finish.finish(head, mine.parent, tells=ended.status is not Status.CANCELLED)
-
-    def _suspend(self, head: Head, session: Session | None = None, outcome: Outcome | None = None) -> Answer:
-        """Triggers are durable by now; then the head; then what is resolved is deleted."""
-        if session is not None:
-            if len(head.seen) > SEEN_INLINE:
-                Recording(session, self._store, self._payloads, self._ports, self._stubs).list_outside_results()
-                head = replace(head, seen=())
-            waiting = {armed.step_key for armed in session.unresolved()}
-            head = replace(head, armed=tuple(one for one in session.inline_armed if one.step_key in waiting))
-        now_ms = to_ms(self._ports.clock.now())
-        needed = {to_ms(due) for due, _ in session.dues()} if session is not None else set()
-        settled = session is not None and isinstance(outcome, Suspended)  # only then is all that is pending known
-        unneeded = [timer for timer in head.timers if settled and timer.scheduled and timer.due_ms not in needed]
-        head = replace(head, timers=tuple(t for t in head.timers if t not in unneeded and t.due_ms > now_ms))
-        standing = self._store.suspend(head)
-        if standing is not None:
-            if not standing.status.is_terminal:
-                return Bounce(standing.lease_until)
-            if session is not None:
-                head = replace(head, armed=(*session.unresolved(), *session.deletable()), pages=0)
-            self._finish_all(standing, head)
-            return Acknowledge()
-        for wait in session.deletable() if session is not None else ():
-            for place in wait.places:
-                self._store.delete_wait(place, head.run_id, wait.step_key)
-        for timer in unneeded:
-            if timer.due_ms > now_ms:
-                self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))
-        return Acknowledge()
-
     def _release(self, head: Head) -> None:
         try:
             self._store.release(head)
         except Exception:  # noqa: BLE001 - the lease then ends by itself, at the deadline
             _LOG.exception("run %s: the lease could not be given back", head.run_id, extra=_names(head))
-
-    # -- triggers ----------------------------------------------------------------------------------
-    def _arm_next(self, head: Head, dues: list[tuple[datetime, bool]]) -> Head:
-        """Arms the earliest of the due times; the run arms the next when that one has come."""
-        if not dues:
-            return head
-        due, is_timeout = min(dues)
-        return self._arm_timer(head, due, TIMEOUT_DELAY_MAX if is_timeout else QUEUE_DELAY_MAX)
-
-    def _arm_timer(self, head: Head, due: datetime, by_queue: timedelta) -> Head:
-        """Makes sure that a message comes for `due`: by the queue when it is near, else by a schedule.
-
-        A schedule fires within a minute after its time, so it is set for the minute before the due
-        minute; the rest is a queue delay, and the wake is exact to the second.
-        """
-        due_ms = to_ms(due)
-        now = self._ports.clock.now()
-        if any(timer.due_ms == due_ms and due > now for timer in head.timers):
-            return head
-        body = message_text(Go(run_id=head.run_id, why="timer", due_at=due))
-        scheduled = due - now > by_queue
-        if scheduled:
-            minute = from_ms(due_ms - due_ms % 60_000)
-            self._ports.timers.create(schedule_name(head.run_id, due_ms), minute - SCHEDULE_GRAIN, body)
-        else:
-            self._ports.queue.send([Outgoing(body=body, delay=max(due - now, timedelta(0)))])
-        return replace(head, timers=(*head.timers, Timer(due_ms=due_ms, scheduled=scheduled)))
-
-    def _cancel_late_children(self, session: Session) -> None:
-        """Children whose invoke has timed out; before the head forgets them."""
-        for armed, register in session.newly_resolved():
-            if (
-                isinstance(armed, ArmedChild)
-                and register.failure is not None
-                and register.failure.name == INVOKE_TIMEOUT
-            ):
-                self._finish.cancel_child(armed, "the step that invoked it has timed out")
 
 
 def _birth(work: Start) -> Head:
@@ -427,15 +276,6 @@ def _birth(work: Start) -> Head:
 def _model(function: Function[Any], event_name: str) -> Any:
     triggers = (trigger for trigger in function.triggers if isinstance(trigger, EventTrigger))
     return next((t.model for t in triggers if t.model is not None and t.names(event_name)), None)
-
-
-def _stuck(line: str) -> Failure:
-    message = (
-        f"{IDLE_HAND_OVERS_MAX} invocations in a row ended at their time limit without recording anything;"
-        f" the handler awaits at {line or 'an unknown line'}."
-        " Mend: wait in a step (sleep, wait_for_event), or put the call into one."
-    )
-    return Failure(name="HandOverLoopError", message=message)
 
 
 def _names(head: Head) -> dict[str, str]:

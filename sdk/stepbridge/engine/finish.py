@@ -24,6 +24,7 @@ from stepbridge.core.records import (
     Parent,
     Register,
     Status,
+    Wait,
 )
 from stepbridge.core.steps import Draft
 from stepbridge.engine.across import Across
@@ -57,7 +58,7 @@ class Finish:
         self._store = store
         self._payloads = payloads
 
-    def finish(self, head: Head, parent: Parent | None = None, *, tells: bool = True) -> None:
+    def finish(self, head: Head, parent: Parent | None = None, *, tells: bool = True, but: Wait | None = None) -> None:
         """Tells the parent and the world of a run that has ended, and removes what it left.
 
         Not `tells`: whoever cancelled the run tells the world, and their message comes back until it is told.
@@ -69,10 +70,13 @@ class Finish:
         if tells and not head.told and self._is_public(head):
             self._tell_world(head, text)
             self._store.mark_told(head.run_id)
-        self.clean(head)
+        self.clean(head, but)
 
-    def cancel(self, run_id: str, reason: str) -> Acknowledge:
-        """Ends a run that has not ended, even one that has not begun."""
+    def cancel(self, run_id: str, reason: str, but: Wait | None = None) -> Acknowledge:
+        """Ends a run that has not ended, even one that has not begun. All of it is removed but the wait `but`.
+
+        That is the one by which the event was found that cancels the run: its message deletes it, last of all.
+        """
         now = self._ports.clock.now()
         cancelled = Head(
             run_id=run_id,
@@ -87,7 +91,7 @@ class Finish:
         if (session := self._workers.live.get(run_id)) is not None:
             session.fail(Stopped())  # executing in this process: no further step begins
         if head.status is Status.CANCELLED:
-            self.finish(head)
+            self.finish(head, but=but)
         return Acknowledge()
 
     # -- the parent --------------------------------------------------------------------------------
@@ -175,8 +179,9 @@ class Finish:
         }
 
     # -- what is left ------------------------------------------------------------------------------
-    def clean(self, head: Head) -> None:
+    def clean(self, head: Head, but: Wait | None = None) -> None:
         """Removes armed waits and schedules of an ended run, and cancels the children it waited for."""
+        spared = None if but is None else (but.place, but.step_key)
         armed = head.armed if not head.pages else (*self._store.past(head.run_id).armed, *head.armed)
         for child in armed:
             if isinstance(child, ArmedChild) and self._is_stopped(head):
@@ -189,7 +194,8 @@ class Finish:
         for wait in armed:  # last: while one stands, a redelivered event still finds its way here
             if isinstance(wait, ArmedWait):
                 for place in wait.places:
-                    self._store.delete_wait(place, head.run_id, wait.step_key)
+                    if (place, wait.step_key) != spared:
+                        self._store.delete_wait(place, head.run_id, wait.step_key)
 
     def cancel_child(self, child: ArmedChild, reason: str) -> None:
         """Asks for the end of a run that nobody waits for any more, in whichever app it is."""

@@ -192,7 +192,7 @@ class Ingest:
             if not self._matches(wait, row):
                 continue
             if wait.role is Role.CANCEL:
-                self._finish.cancel(wait.run_id, f"cancelled by the event {row['name']} {row['id']}")
+                self._finish.cancel(wait.run_id, f"cancelled by the event {row['name']} {row['id']}", wait)
                 self._delete([wait])
             else:
                 found.setdefault(wait.run_id, []).append(wait)

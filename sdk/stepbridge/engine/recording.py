@@ -221,26 +221,6 @@ class Recording:
         attempts, epoch = call.failed, call.started_in
         return self._store.put_register(self._session.run_id, register, after_attempts=attempts, started_in=epoch)
 
-    def list_outside_results(self) -> None:
-        """Writes a record of its own for outside results that are too many to be listed elsewhere."""
-        session = self._session
-        if len(session.unlisted) <= SEEN_INLINE:
-            return
-        now = session.now()
-        order = (session.head.epoch, session.take_rank())
-        register = Register(
-            key=f"~{order[0]:09}-{order[1]}",
-            step_id="",
-            kind=Kind.SEEN,
-            mark=Mark.OK,
-            order=order,
-            seen=tuple(session.unlisted),
-            started_at=now,
-            ended_at=now,
-        )
-        self._store.put_register(session.run_id, register)
-        session.unlisted = []
-
     def _look_at_head(self) -> None:
         """Now and then: has another invocation ended the run? Then no further step begins."""
         if time.monotonic() - self._looked_at < CANCEL_CHECK_SECONDS:
@@ -249,6 +229,26 @@ class Recording:
         head = self._store.head(self._session.run_id)
         if head is not None and head.status.is_terminal:
             self._session.fail(Stopped())
+
+
+def list_outside_results(session: Session, store: Store) -> None:
+    """Writes a record of its own for outside results that are too many to be listed elsewhere."""
+    if len(session.unlisted) <= SEEN_INLINE:
+        return
+    now = session.now()
+    order = (session.head.epoch, session.take_rank())
+    register = Register(
+        key=f"~{order[0]:09}-{order[1]}",
+        step_id="",
+        kind=Kind.SEEN,
+        mark=Mark.OK,
+        order=order,
+        seen=tuple(session.unlisted),
+        started_at=now,
+        ended_at=now,
+    )
+    store.put_register(session.run_id, register)
+    session.unlisted = []
 
 
 def timed_out(session: Session) -> Failed:
