@@ -260,7 +260,7 @@ class Simulation:
         site.stack.requests.count("Invoke")
         with self._cold_start(site):
             if isinstance(site, MotoSite):
-                site.stack.invoke(messages, f"i{self._invocations}")
+                self._call(site, messages)
             else:
                 self._loop.run_until_complete(self._invoke(site, messages))
         return True
@@ -279,6 +279,10 @@ class Simulation:
                 yield
             finally:
                 site.app = kept
+
+    def _call(self, site: MotoSite, messages: list[Message]) -> None:
+        """One invocation by way of the Lambda handler."""
+        site.stack.invoke(messages, f"i{self._invocations}")
 
     async def _invoke(self, site: Site, messages: list[Message]) -> None:
         """One invocation: an engine of its own, so that nothing survives but what was recorded."""

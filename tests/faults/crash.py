@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from stepbridge import App
 from stepbridge.core.items import HEAD_SK
 from stepbridge.engine.store import Store
+from stepbridge.local.simulated import MotoSite
 from stepbridge.ports import Message, Ports
 from stepbridge.testing import Simulation
 
@@ -77,15 +79,34 @@ class CrashingSimulation(Simulation):
             site.ports = under(knife, site.stack.ports)
             site.store = Store(site.ports.table)
 
+    def __enter__(self) -> Self:
+        """On moto the sites are made here."""
+        super().__enter__()
+        for site in self._sites:
+            if isinstance(site, MotoSite):
+                site.stack.ports = under(self.knife, site.stack.ports)
+                site.restart()
+        return self
+
     async def _invoke(self, site: Any, messages: list[Message]) -> None:
+        with self._sandbox(site):
+            await super()._invoke(site, messages)
+
+    def _call(self, site: MotoSite, messages: list[Message]) -> None:
+        with self._sandbox(site):
+            super()._call(site, messages)
+
+    @contextmanager
+    def _sandbox(self, site: Any) -> Iterator[None]:
+        """An invocation that may end here; with its sandbox all is gone that the process knew."""
         self.knife.dead = False
         queue = site.stack.queue
         acknowledge = queue.acknowledge
         queue.acknowledge = lambda done: self.knife.around("acknowledge", lambda: acknowledge(done))
         try:
-            await super()._invoke(site, messages)
+            yield
         except Crash:
-            site.store = Store(site.ports.table)  # the sandbox's memory is gone too
+            site.restart()
         finally:
             queue.acknowledge = acknowledge
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from stepbridge import App, Cancel, Context, ContextSync, EventMatch, Timeouts, event
 from stepbridge.core.envelope import event_of
-from stepbridge.core.limits import DEPTH_MAX, EVENT_ID_MAX
+from stepbridge.core.limits import DEPTH_MAX, EVENT_ID_MAX, EVENT_TS_MAX_MS
 from stepbridge.core.messages import Go, message_text, work_of
 from stepbridge.testing import Simulation
 from tests.poison.envelopes import MANY_KEYS, ONE_MB, envelope, meta, nested
