@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: dev test lint types unit soak moto format clean help
+.PHONY: dev test lint types audit unit soak poison moto format clean help
 
 dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
@@ -35,6 +35,9 @@ types: $(READY) ## Check types as we write them (mypy) and as users see them (py
 
 soak: $(READY) ## Try thousands of generated programs with crashes and bad luck; states how many.
 	$(BIN)/python -m pytest tests/faults/test_random_programs.py --hypothesis-profile soak --hypothesis-show-statistics --timeout 3600
+
+poison: $(READY) ## Hostile events, and code that kills its sandbox, in every way there is.
+	$(BIN)/python -m pytest tests/poison -m "long or not long" --timeout 300
 
 moto: $(READY) ## Play the scenarios and the acceptance suite on the AWS adapters against moto.
 	$(BIN)/python -m pytest tests/scenarios tests/acceptance --backend moto --timeout 300
