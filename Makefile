@@ -17,7 +17,8 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: dev test lint types unit soak kills moto e2e mutants format clean help
+# All that `help` lists.
+.PHONY: $(shell sed -n 's/^\([a-z0-9]*\):.*## .*/\1/p' Makefile)
 
 dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
@@ -44,6 +45,9 @@ kills: $(READY) ## Kill dispatcher processes, several at once, until 1,000 runs 
 
 mutants: $(READY) ## Break the laws one at a time in a copy, and see whether the suite notices (ARGS="-k lease").
 	$(BIN)/python -m tests.mutants.run $(ARGS)
+
+poison: $(READY) ## Hostile events, and code that kills its sandbox, in every way there is.
+	$(BIN)/python -m pytest tests/poison -m "long or not long" --timeout 300
 
 moto: $(READY) ## Play the scenarios and the acceptance suite on the AWS adapters against moto.
 	$(BIN)/python -m pytest tests/scenarios tests/acceptance --backend moto --timeout 300

@@ -6,7 +6,7 @@ import json
 import queue
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,6 +23,8 @@ from stepbridge.core.instants import to_ms
 from tests.integration.processes import environment
 
 _TIMEOUT: Final = 30.0
+_LOOK: Final = 0.02
+"""Seconds between two looks at a process that may have died."""
 _NAME: Final = "shop-dispatcher"
 _OWN: Final = {"content-length", "date", "server"}
 """Headers that the server sets itself."""
@@ -121,13 +123,18 @@ class Sandbox:
     answers: queue.Queue[Answer] = field(default_factory=queue.Queue)
     events: queue.Queue[tuple[str, bytes]] = field(default_factory=queue.Queue)
     log: Path = Path()
+    process: subprocess.Popen[bytes] | None = None
     _invocations: int = 0
 
     def invoke(self, event: object) -> Answer:
         """Calls the handler with the event; waits for what it answers."""
+        self.hand(event)
+        return self.answer()
+
+    def hand(self, event: object) -> None:
+        """Calls the handler with the event."""
         self._invocations += 1
         self.events.put((f"8f5d2b1e-0c4a-5e2f-9d61-{self._invocations:012}", json.dumps(event).encode()))
-        return self.answer()
 
     def answer(self) -> Answer:
         """The next answer."""
@@ -135,6 +142,18 @@ class Sandbox:
             return self.answers.get(timeout=_TIMEOUT)
         except queue.Empty:
             raise AssertionError(f"no answer from the sandbox, which says: {self.lines()}") from None
+
+    def survives(self, until: Callable[[], bool] = lambda: False) -> Answer | None:
+        """What it answers, or None once its process has died; `until` it is killed here."""
+        assert self.process is not None
+        for _ in range(int(_TIMEOUT / _LOOK)):
+            with suppress(queue.Empty):
+                return self.answers.get(timeout=_LOOK)
+            if until():
+                self.process.kill()
+            if self.process.poll() is not None:
+                return None
+        raise AssertionError(f"the sandbox neither answers nor dies, and says: {self.lines()}")
 
     def lines(self) -> list[str]:
         """What the process has printed."""
@@ -186,6 +205,7 @@ def sandbox(folder: Path, handler: str, settings: Mapping[str, str]) -> Iterator
             stdout=log,
             stderr=log,
         )
+        held.process = process
         try:
             yield held
         finally:

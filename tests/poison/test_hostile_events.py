@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from stepbridge import App, Cancel, Context, ContextSync, EventMatch, Timeouts, event
+from stepbridge.core.codec import dump
 from stepbridge.core.envelope import event_of
 from stepbridge.core.limits import DEPTH_MAX, EVENT_ID_MAX, EVENT_TS_MAX_MS
 from stepbridge.core.messages import Go, message_text, work_of
@@ -53,7 +55,7 @@ def shop() -> App:
     def child(ctx: ContextSync) -> Any:
         return ctx.step.run("copy", dict, ctx.event.data)
 
-    @app.function("expression", trigger=event("go", if_exp="event.data.n > 0 || event.data.all(k, k != '')"))
+    @app.function("expression", trigger=event("go", if_exp="event.data.n > 0 || size(event.data) > 0"))
     def by_expression(ctx: ContextSync) -> str:
         return ctx.event.id
 
@@ -228,23 +230,19 @@ KIND = st.sampled_from(["start", "go", "resume", "cancel", "tick", "item", "x"])
 
 
 @given(row=st.fixed_dictionaries({"stepbridge": st.just(1), "k": KIND}, optional=dict.fromkeys("rwhyfedtpxvnat", JSON)))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_a_message_is_read_or_refused(row: dict[str, Any]) -> None:
     """Nothing else comes of any JSON; `ValueError` is what buries it."""
-    try:
-        assert work_of(json.dumps(row))
-    except ValueError as error:
-        assert str(error)
+    with suppress(ValueError):
+        assert message_text(work_of(json.dumps(row)))
 
 
 @given(row=st.fixed_dictionaries({}, optional=dict.fromkeys(("detail-type", "detail", "id", "time", "source"), JSON)))
-@settings(max_examples=300)
+@settings(max_examples=100)
 def test_an_envelope_is_read_or_refused(row: dict[str, Any]) -> None:
     """As above."""
-    try:
-        assert event_of(json.dumps(row))
-    except ValueError as error:
-        assert str(error)
+    with suppress(ValueError):
+        assert dump(event_of(json.dumps(row)).row)
 
 
 # -- what apps tell each other --------------------------------------------------------------------------

@@ -9,12 +9,12 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, assert_never
 
 from stepbridge.core import codec, ids
 from stepbridge.core.history import History, history_of
 from stepbridge.core.limits import RUN_MAX
-from stepbridge.core.records import Armed, ArmedWait, Blob, Failure, Head, Kind, Mark, Register
+from stepbridge.core.records import Armed, ArmedChild, ArmedMap, ArmedWait, Blob, Failure, Head, Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import MapStep, SleepStep, Step, WaitStep
 from stepbridge.engine.calls import Call, Result
@@ -135,9 +135,10 @@ class Session:
         call = Call(step, ids.step_key(step.step_id, occurrence), occurrence)
         self._reached_before.discard(call.key)
         recorded = self.register_of(call.key) or self.history.unfinished.get(call.key)
-        if recorded is not None and recorded.kind is not step.kind:
+        kind = _kind_of(self.armed.get(call.key)) if recorded is None else recorded.kind
+        if kind not in {None, step.kind}:
             message = (
-                f"step {step.step_id!r} is recorded as {recorded.kind.value} and now asked for as {step.kind.value}."
+                f"step {step.step_id!r} is recorded as {kind} and now asked for as {step.kind.value}."
                 " Mend: restore the step, or give the new one an id of its own; then resume the run."
             )
             self.fail(Parked(failure_of(NondeterminismError(message))))
@@ -340,6 +341,21 @@ class Session:
 
 
 _TIMED_OUT = (Kind.WAIT, Kind.WAIT_ANY, Kind.SIGNAL, Kind.INVOKE)
+
+
+def _kind_of(armed: Armed | None) -> Kind | None:
+    """Of a step that waits and has no record yet: what it waits for would be taken for another's result."""
+    match armed:
+        case None:
+            return None
+        case ArmedWait():
+            return armed.kind
+        case ArmedChild():
+            return Kind.INVOKE
+        case ArmedMap():
+            return Kind.MAP
+        case _:
+            assert_never(armed)
 
 
 def event_for(row: Mapping[str, Any], model: Any) -> Event[Any]:
