@@ -33,13 +33,17 @@ class Deployment:
         self.allow(role, "publish", "Allow", ["s3:*"], "*")
 
     def deploy(self, *stacks: str) -> str:
-        """`cdk deploy`. The emulator's IAM takes every schedule for one of the group `default`."""
+        """`cdk deploy`; then the roles get what the emulator's IAM asks for, and AWS's does not."""
         printed = self.emulator.cdk(
             "deploy", *(stacks or ["--all"]), "--require-approval", "never", project=self.project
         )
-        for role in map(self.role_of, STACKS):
+        for stack in STACKS:
+            role = self.role_of(stack)
+            # It takes every schedule for one of the group `default` ...
             schedules = f"arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/*"
             self.allow(role, "timers", "Allow", ["scheduler:CreateSchedule", "scheduler:DeleteSchedule"], schedules)
+            # ... and a batch for an action of its own.
+            self.allow(role, "batches", "Allow", ["sqs:SendMessageBatch"], self.output(stack, "QueueArn"))
         return printed
 
     def clerk(self) -> dict[str, str]:

@@ -120,7 +120,8 @@ class Emulator:
         given = [
             text for name, value in parameters.items() for text in (f"--{name.replace('_', '-')}", _argument(value))
         ]
-        printed = run(str(TOOLS / "bin" / "aws"), *arguments, *given, "--output", "json", environment=self.environment)
+        always = ("--endpoint-url", self.url, "--output", "json")
+        printed = run(str(TOOLS / "bin" / "aws"), *arguments, *given, *always, environment=self.environment)
         return json.loads(printed or "null")
 
     def stepbridge(self, *arguments: str, environment: Mapping[str, str]) -> Any:

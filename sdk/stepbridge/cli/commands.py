@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from stepbridge.cli import runs, words
+from stepbridge.cli.init import init
 from stepbridge.cli.options import URL, AsJson, Data, RunId, Url, data_of
 from stepbridge.cli.output import Output
 from stepbridge.cli.problems import OK, CommandError
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(runs.app, name="runs")
+app.command()(init)
 
 
 def run() -> int:
