@@ -44,7 +44,7 @@ def settings(**changes: str) -> Settings:
         "blobs_prefix": "shop/",
         "region": REGION,
     }
-    return Settings(**{**values, **changes})
+    return Settings.of({**values, **changes})
 
 
 class Recorded:

@@ -59,6 +59,7 @@ def full(app: cdk.App) -> None:
         snap_start=True,
         architecture=lambda_.Architecture.X86_64,
         runtime=lambda_.Runtime.PYTHON_3_14,
+        retention=cdk.Duration.days(90),
         log_retention=logs.RetentionDays.ONE_YEAR,
         removal_policy=cdk.RemovalPolicy.DESTROY,
         kms_key=key,

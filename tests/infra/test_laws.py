@@ -55,7 +55,8 @@ def test_the_environment_is_what_the_settings_read(template: Template) -> None:
     """No variable too many, none too few, and each of the form that the code accepts."""
     given = template.one("Lambda::Function")["Environment"]["Variables"]
     own = set(Settings.__dataclass_fields__) - {"region", "endpoint_url"}  # the runtime's own, and an emulator's
-    assert set(given) | {variable("encryption_keys")} == {variable(name) for name in own}  # which is asked for
+    own -= set() if template.all("KMS::Key") else {"encryption_keys", "kms_key_arn"}
+    assert set(given) == {variable(name) for name in own}
     Settings.from_environment({name: _deployed(name, value) for name, value in given.items()})
 
 
@@ -67,6 +68,7 @@ def _deployed(name: str, value: object) -> str:
         "BUS_ARN": "events:eu-west-1:123456789012:event-bus/bus",
         "SCHEDULER_ROLE_ARN": "iam::123456789012:role/timers",
         "ENCRYPTION_KEYS": "kms:eu-west-1:123456789012:key/8c2d",
+        "KMS_KEY_ARN": "kms:eu-west-1:123456789012:key/1",
     }
     if isinstance(value, str):
         return value
@@ -110,7 +112,8 @@ def test_bounces_do_not_bury_a_message(template: Template) -> None:
 
 def test_nothing_is_lost_before_somebody_can_look(template: Template) -> None:
     """All queues keep messages for as long as SQS can."""
-    assert {queue["MessageRetentionPeriod"] for queue in template.all("SQS::Queue")} == {14 * 24 * 3600}
+    kept = {queue["MessageRetentionPeriod"] for queue in template.all("SQS::Queue")}
+    assert kept == {limits.MESSAGE_RETENTION.total_seconds()} == {14 * 24 * 3600}
 
 
 # -- state -----------------------------------------------------------------------------------------
@@ -140,9 +143,17 @@ def _policies(template: Template) -> set[str]:
 
 
 def test_a_blob_outlives_every_run_that_may_read_it(template: Template) -> None:
-    """Written when the run began, read until its records go."""
+    """Written when the run began, read until its records go, which is when the dispatcher is told."""
     (rule,) = template.one("S3::Bucket")["LifecycleConfiguration"]["Rules"]
-    assert timedelta(days=rule["ExpirationInDays"]) == limits.RUN_MAX + limits.RETENTION
+    days = int(template.one("Lambda::Function")["Environment"]["Variables"]["STEPBRIDGE_RETENTION_DAYS"])
+    assert rule["ExpirationInDays"] == limits.RUN_MAX.days + days
+
+
+def test_records_stay_for_as_long_as_the_props_say(plain: Template, full: Template) -> None:
+    """A month, or what is given."""
+    name = "STEPBRIDGE_RETENTION_DAYS"
+    days = [one.one("Lambda::Function")["Environment"]["Variables"][name] for one in (plain, full)]
+    assert days == [str(limits.RETENTION.days), "90"]
 
 
 def test_the_bucket_is_nobody_elses(template: Template) -> None:

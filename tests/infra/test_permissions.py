@@ -122,7 +122,7 @@ def test_all_is_encrypted_at_rest(plain: Template) -> None:
 
 
 def test_one_customer_key_goes_through_every_part(full: Template) -> None:
-    """Table, queues, bucket, bus, logs, environment and crons, under the one key."""
+    """Table, queues, bucket, bus, logs, environment, crons and the runs' schedules, under the one key."""
     key = full.arn("KMS::Key")
     assert {str(queue["KmsMasterKeyId"]) for queue in full.all("SQS::Queue")} == {str(key)}
     assert {str(one["KmsKeyArn"]) for one in full.all("Scheduler::Schedule")} == {str(key)}
@@ -131,6 +131,7 @@ def test_one_customer_key_goes_through_every_part(full: Template) -> None:
     assert full.one("Events::EventBus")["KmsKeyIdentifier"] == key
     assert full.one("Logs::LogGroup")["KmsKeyId"] == key
     assert full.one("Lambda::Function")["KmsKeyArn"] == key
+    assert full.one("Lambda::Function")["Environment"]["Variables"]["STEPBRIDGE_KMS_KEY_ARN"] == key
 
 
 def test_the_key_is_used_through_the_apps_services(full: Template) -> None:
@@ -138,7 +139,7 @@ def test_the_key_is_used_through_the_apps_services(full: Template) -> None:
     (use,) = [one for one in _inline(full, "DispatcherRole") if one["Sid"] == "Key"]
     assert use["Resource"] == full.arn("KMS::Key")
     through = [written(one) for one in use["Condition"]["StringEquals"]["kms:ViaService"]]
-    assert [one.partition(".")[0] for one in through] == ["dynamodb", "s3", "sqs"]
+    assert [one.partition(".")[0] for one in through] == ["dynamodb", "s3", "scheduler", "sqs"]
 
 
 def test_step_data_is_sealed_under_the_keys_given(full: Template, plain: Template) -> None:

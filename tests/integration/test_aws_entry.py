@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -355,8 +355,8 @@ def test_the_environment_makes_the_handler(
 ) -> None:
     """What the stack sets is enough: the one line of a user's module."""
     bench = Bench(greeter(), world, clock)
-    for name, value in asdict(bench.stack.settings).items():
-        monkeypatch.setenv(variable(name), value or "")
+    for name, value in bench.stack.settings.texts().items():
+        monkeypatch.setenv(variable(name), value)
     handler = dispatcher(greeter())
     (record,) = recorded("eventbridge")["Records"]
     of_now = {**json.loads(record["body"]), "time": SystemClock().now().isoformat()}
@@ -377,8 +377,5 @@ def busy_threads() -> list[str]:
 
 def environment() -> Mapping[str, str]:
     """A whole one."""
-    return {
-        variable(name): value
-        for name, value in asdict(settings_of("shop", arn_of("events", "event-bus/shop"))).items()
-        if value
-    }
+    settings = settings_of("shop", arn_of("events", "event-bus/shop"))
+    return {variable(name): value for name, value in settings.texts().items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ class Cloud:
     def __init__(self, world: MotoWorld, endpoint: str, asked: list[str]) -> None:
         self.stack: MotoStack = world.stack(app)
         self.asked = asked
-        given = {variable(name): value or "" for name, value in asdict(self.stack.settings).items()}
+        given = {variable(name): value for name, value in self.stack.settings.texts().items()}
         self.environment = {**given, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "us-east-1"}
 
     def runs(self) -> list[RunView]:

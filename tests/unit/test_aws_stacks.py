@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from xml.sax.saxutils import escape
 
 import pytest
@@ -29,7 +28,7 @@ SETTINGS = Settings(
 
 
 def _outputs(app_id: str, *function_ids: str, without: str = "") -> dict[str, str]:
-    settings = {name: value for name, value in asdict(SETTINGS).items() if value and name not in {"region", without}}
+    settings = {name: text for name, text in SETTINGS.texts().items() if name not in {"region", without}}
     return {output_key(app_id, name): value for name, value in output_values(app_id, function_ids, settings).items()}
 
 

@@ -9,7 +9,7 @@ import pytest
 from stepbridge.aws.failures import Misconfigured
 from stepbridge.aws.timers import PastDue, SchedulerTimers
 from stepbridge.memory.clock import VirtualClock
-from tests.unit.aws_script import Script, error
+from tests.unit.aws_script import Script, error, ok
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -45,3 +45,20 @@ def test_a_missing_group_is_misconfigured() -> None:
     with pytest.raises(Misconfigured, match=r"group shop does not exist .*STEPBRIDGE_SCHEDULE_GROUP"):
         timers(script).create("n", NOW + timedelta(hours=1), "{}")
     timers(script).delete("n")
+
+
+def test_schedules_are_encrypted_by_the_stacks_key() -> None:
+    """Where it has one."""
+    script = Script(ok(ScheduleArn="arn"))
+    own = SchedulerTimers(
+        script.clients.scheduler,
+        group="shop",
+        queue_arn="arn:queue",
+        dlq_arn="arn:dead",
+        role_arn="arn:role",
+        clock=VirtualClock(NOW),
+        kms_key_arn="arn:key",
+    )
+    own.create("n", NOW + timedelta(hours=1), "{}")
+    timers(script).create("n", NOW + timedelta(hours=1), "{}")
+    assert [body.get("KmsKeyArn") for _, body in script.sent] == ["arn:key", None]

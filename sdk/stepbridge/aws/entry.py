@@ -78,7 +78,9 @@ class Dispatcher:
         clients = Clients.of(settings)
         clients.dynamodb()
         observer = Observer(app.id)
-        made = cls(app, ports_of(settings, clients, observer=observer), observer=observer)
+        ports = ports_of(settings, clients, observer=observer)
+        store = Store(ports.table, timedelta(days=settings.retention_days) // timedelta(seconds=1))
+        made = cls(app, ports, store=store, observer=observer)
         made._undo = log_as_json(app.id, settings.log_level, observer)
         return made
 

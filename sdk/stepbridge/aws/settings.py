@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Final
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
 
+from stepbridge.core.limits import RETENTION
 from stepbridge.errors import ConfigError
 
 
@@ -39,6 +40,10 @@ class Settings:
     encryption_keys: str = ""
     """ARNs of KMS keys, with commas: the first seals step data at rest, all of them open it. Empty: it is not sealed
     by stepbridge, only by what the resources have."""
+    kms_key_arn: str | None = None
+    """Encrypts the runs' schedules; None: a key of AWS."""
+    retention_days: int = RETENTION.days
+    """How long records stay after a run's end."""
     region: str | None = None
     """`AWS_REGION` and `AWS_DEFAULT_REGION` stand in for it; None: the profile's."""
     endpoint_url: str | None = None
@@ -62,7 +67,23 @@ class Settings:
                 + "; ".join(wrong)
                 + ". Mend: deploy with stepbridge.cdk, which sets them, or set them yourself."
             )
-        return cls(**{name: value for name, value in given.items() if value})
+        return cls.of(given)
+
+    @classmethod
+    def of(cls, given: Mapping[str, str]) -> Settings:
+        """The settings that these texts say, by their names; an empty one counts as one that is not there.
+
+        Raises:
+            TypeError: One is missing.
+            ValueError: A number is none.
+        """
+        texts: dict[str, Any] = {name: value for name, value in given.items() if value}
+        numbers = {name: int(texts[name]) for name in ("retention_days",) if name in texts}
+        return cls(**{**texts, **numbers})
+
+    def texts(self) -> dict[str, str]:
+        """What `of` reads, by their names; what is not set is left out."""
+        return {name: str(value) for name, value in asdict(self).items() if value not in {None, ""}}
 
 
 def _first(environ: Mapping[str, str], *names: str) -> str:
@@ -82,7 +103,9 @@ def _arn(service: str, resource: str) -> str:
     return rf"arn:aws[a-z-]*:{service}:[a-z0-9-]*:\d{{12}}:{resource}"
 
 
-_OPTIONAL: Final = frozenset({"blobs_prefix", "encryption_keys", "region", "endpoint_url", "log_level"})
+_OPTIONAL: Final = frozenset(
+    {"blobs_prefix", "encryption_keys", "kms_key_arn", "retention_days", "region", "endpoint_url", "log_level"}
+)
 _LAMBDA_LEVELS: Final = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"} | {
     level: level for level in ("DEBUG", "INFO", "ERROR")
 }
@@ -101,6 +124,8 @@ _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "blobs_bucket": ("the name of an S3 bucket", r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"),
     "blobs_prefix": ("a prefix of S3 keys", r"[\w!.*'()/-]{1,512}"),
     "encryption_keys": ("ARNs of KMS keys, with commas", rf"{_KEY}(,{_KEY})*"),
+    "kms_key_arn": ("the ARN of a KMS key", _KEY),
+    "retention_days": ("a number of days", r"[1-9]\d{0,3}"),
     "region": ("an AWS region", r"[a-z]+(-[a-z0-9]+)+"),
     "endpoint_url": ("a URL", _URL),
     "log_level": ("DEBUG, INFO, WARNING, ERROR or CRITICAL", "DEBUG|INFO|WARNING|ERROR|CRITICAL"),

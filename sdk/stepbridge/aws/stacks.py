@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from botocore.exceptions import ClientError
 
@@ -84,10 +84,10 @@ def read(stack: str, outputs: Mapping[str, str], app_id: str | None, region: str
         named = "" if app_id is None else f", not {app_id!r}"
         raise ConfigError(f"the stack {stack!r} has the apps {', '.join(sorted(apps))}{named}. Mend: app_id= of one.")
     names = {field.name for field in fields(Settings)}
-    given: dict[str, Any] = {name: outputs[key] for name in names if (key := output_key(wanted, name)) in outputs}
+    given = {name: outputs[key] for name in names if (key := output_key(wanted, name)) in outputs}
     try:
-        settings = Settings(**{"region": region, **given})
-    except TypeError as error:
+        settings = Settings.of({"region": region or "", **given})
+    except (TypeError, ValueError) as error:
         raise ConfigError(
             f"the outputs of app {wanted!r} of the stack {stack!r} are another release's: {error}. Mend: deploy it with"
             " this release of stepbridge."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from botocore.exceptions import ClientError
 
@@ -27,6 +27,12 @@ _NAME: Final = re.compile(r"[0-9a-zA-Z_.-]{1,64}")
 _CREATE: Final = "scheduler:CreateSchedule, and iam:PassRole on the scheduler's role,"
 
 
+class KmsKey(TypedDict, total=False):
+    """Of `CreateSchedule`, where there is one."""
+
+    KmsKeyArn: str
+
+
 class PastDue(ValueError):  # noqa: N818 - it says what the timer is
     """The instant has passed, so there is no timer to make: go on at once."""
 
@@ -41,9 +47,10 @@ class SchedulerTimers:
         dlq_arn: Where what the queue did not take for a day goes.
         role_arn: Lets Scheduler send to both.
         clock: Tells what has passed.
+        kms_key_arn: Encrypts what they send; None: a key of AWS.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - made in one place
         self,
         client: Callable[[], EventBridgeSchedulerClient],
         *,
@@ -52,12 +59,14 @@ class SchedulerTimers:
         dlq_arn: str,
         role_arn: str,
         clock: Clock,
+        kms_key_arn: str | None = None,
     ) -> None:
         self._client = client
         self._group = group
         self._queue_arn = queue_arn
         self._dlq_arn = dlq_arn
         self._role_arn = role_arn
+        self._key: KmsKey = {} if kms_key_arn is None else {"KmsKeyArn": kms_key_arn}
         self._clock = clock
         self._resource = Resource(f"The schedule group {group}", variable("schedule_group"))
 
@@ -86,6 +95,7 @@ class SchedulerTimers:
                     ScheduleExpressionTimezone="UTC",
                     FlexibleTimeWindow={"Mode": "OFF"},
                     ActionAfterCompletion="DELETE",
+                    **self._key,
                     Target={
                         "Arn": self._queue_arn,
                         "RoleArn": self._role_arn,

@@ -57,6 +57,7 @@ def ports(
             queue_arn=settings.queue_arn,
             dlq_arn=settings.dlq_arn,
             role_arn=settings.scheduler_role_arn,
+            kms_key_arn=settings.kms_key_arn,
             clock=clock,
         ),
         blobs=S3Blobs(clients.s3, settings.blobs_bucket, settings.blobs_prefix),

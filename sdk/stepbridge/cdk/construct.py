@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,7 +32,7 @@ from stepbridge.cdk.routing import Routing, is_default
 from stepbridge.cdk.state import State
 from stepbridge.cdk.timers import Timers
 from stepbridge.cdk.watch import Watch
-from stepbridge.core.limits import INVOCATION
+from stepbridge.core.limits import INVOCATION, RETENTION, RUN_MAX
 from stepbridge.errors import ConfigError
 
 _BLOBS_REASON = "A blob is named after its run and its content, when it is written; the bucket is the app's own."
@@ -67,11 +66,12 @@ class StepbridgeApp(Construct):
             published version costs money for as long as it exists. Source: Lambda pricing, 2026-09.
         architecture: arm64: a fifth cheaper for the same work. Source: Lambda pricing, 2026-09.
         runtime: Python 3.14, the newest that Lambda and this CDK have (2026-11).
+        retention: Of a run's records after its end, in days; for so long an event starts no second run. 30 days.
         log_retention: A month, as long as the records of a run that has ended.
         removal_policy: RETAIN: table, bucket and logs outlive the stack. A bucket to be destroyed must be empty.
         deletion_protection: Of the table; where it is left out: unless it is to be destroyed.
-        kms_key: One customer key for table, queues, bucket, logs, environment, crons and a new bus; without it
-            keys that AWS owns or manages. Of one-time schedules AWS's key is used: they hold run ids, no data.
+        kms_key: One customer key for table, queues, bucket, logs, environment, schedules and a new bus; without it
+            keys that AWS owns or manages.
         step_data_keys: Customer keys under which the dispatcher seals step data itself, so that who may read table
             and bucket still reads nothing of users: the first seals, the others are those of before. The project
             requires stepbridge[encryption] then. Costs a request of $0.03 per 10,000 for each sandbox and hour.
@@ -112,6 +112,7 @@ class StepbridgeApp(Construct):
         snap_start: bool = False,
         architecture: lambda_.Architecture | None = None,
         runtime: lambda_.Runtime | None = None,
+        retention: cdk.Duration | None = None,
         log_retention: logs.RetentionDays | None = None,
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.RETAIN,
         deletion_protection: bool | None = None,
@@ -141,8 +142,14 @@ class StepbridgeApp(Construct):
             let_services_in(kms_key, cdk.Stack.of(self))
         if deletion_protection is None:
             deletion_protection = removal_policy is not cdk.RemovalPolicy.DESTROY
+        kept = RETENTION if retention is None else timedelta(days=int(retention.to_days()))
         state = State(
-            self, "State", kms_key=kms_key, removal_policy=removal_policy, deletion_protection=deletion_protection
+            self,
+            "State",
+            blob_life=RUN_MAX + kept,
+            kms_key=kms_key,
+            removal_policy=removal_policy,
+            deletion_protection=deletion_protection,
         )
         queues = Queues(self, "Queues", visibility=machine.visibility, kms_key=kms_key)
         routing = Routing(
@@ -172,7 +179,7 @@ class StepbridgeApp(Construct):
             key=kms_key,
             step_data_keys=tuple(step_data_keys),
         )
-        self.settings = self._settings()
+        self.settings = self._settings(kept)
         package = Package(
             app=app,
             source=folder,
@@ -208,7 +215,7 @@ class StepbridgeApp(Construct):
             acknowledge_wildcard(principal, self._parts.blobs_arn, _BLOBS_REASON)
             acknowledge_wildcard(principal, self._parts.stack_arn, _STACK_REASON)
 
-    def _settings(self) -> dict[str, str]:
+    def _settings(self, kept: timedelta) -> dict[str, str]:
         """What `aws.settings.Settings` holds, by its names; region and endpoint are the runtime's own."""
         parts = self._parts
         settings = Settings(
@@ -223,8 +230,10 @@ class StepbridgeApp(Construct):
             blobs_bucket=parts.bucket.bucket_name,
             blobs_prefix=parts.prefix,
             encryption_keys=",".join(key.key_arn for key in parts.step_data_keys),
+            kms_key_arn=None if parts.key is None else parts.key.key_arn,
+            retention_days=kept.days,
         )
-        return {name: value for name, value in asdict(settings).items() if value}
+        return settings.texts()
 
     def _acknowledge(self) -> None:
         for queue in (self.dead_letter_queue, self.undelivered_queue):

@@ -14,6 +14,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from stepbridge.cdk import numbers
+from stepbridge.core.limits import VISIBILITY_MARGIN
 from stepbridge.errors import ConfigError
 
 THIS_MACHINE: Final = "stepbridge:this-machine"
@@ -48,7 +49,7 @@ class Machine:
     @property
     def visibility(self) -> timedelta:
         """How long a message stays hidden that an invocation works on."""
-        return self.timeout + numbers.VISIBILITY_MARGIN
+        return self.timeout + VISIBILITY_MARGIN
 
 
 def platform_of(architecture: lambda_.Architecture) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
-from stepbridge.core.limits import HAND_OVER_MARGIN, QUEUE_DELAY_MAX, RETENTION, RUN_MAX
+from stepbridge.core.limits import HAND_OVER_MARGIN, QUEUE_DELAY_MAX
 
 # -- dispatcher ------------------------------------------------------------------------------------
 MEMORY_MB: Final = 256
@@ -14,9 +14,6 @@ TIMEOUT_MIN: Final = 3 * HAND_OVER_MARGIN
 """Below it most of an invocation would be the margin in which no step begins."""
 TIMEOUT_MAX: Final = timedelta(seconds=900)
 """Source: Lambda quotas, 2026-11."""
-VISIBILITY_MARGIN: Final = timedelta(seconds=30)
-"""From an invocation's deadline to its messages' return: past the lease. AWS advises six times the timeout,
-against throttling; here a message that comes back early bounces off the lease, and a crash is noticed sooner."""
 BATCH_SIZE: Final = 1
 """A message an invocation: a run has it whole, and one that crashes its sandbox takes no other with it."""
 BATCH_MAX: Final = 10
@@ -27,17 +24,9 @@ CONCURRENCY_MAX: Final = 1000
 LOG_DAYS: Final = 30
 """As long as the records of a run that has ended."""
 
-# -- queues ----------------------------------------------------------------------------------------
-MESSAGE_RETENTION: Final = timedelta(days=14)
-"""All that SQS allows: two weeks to mend what is broken. Source: SQS quotas, 2026-11."""
-
 # -- bus -------------------------------------------------------------------------------------------
 PATTERN_MAX: Final = 2048
 """Characters of a rule's pattern. Source: EventBridge quotas, 2026-10."""
-
-# -- blobs -----------------------------------------------------------------------------------------
-BLOB_LIFE: Final = RUN_MAX + RETENTION
-"""A value is written at a run's start at the earliest, and read until its records go."""
 
 # -- alarms ----------------------------------------------------------------------------------------
 ALARM_PERIOD: Final = timedelta(minutes=1)

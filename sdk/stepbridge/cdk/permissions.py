@@ -47,8 +47,9 @@ KEY: Final = (
     "kms:ReEncryptFrom",
     "kms:ReEncryptTo",
 )
-"""Through DynamoDB, SQS and S3. Source: DynamoDB guide, "Authorizing use of a customer managed key", 2026."""
-_THROUGH: Final = ("dynamodb", "s3", "sqs")
+"""Through the services, by whoever calls them. Sources: DynamoDB guide, "Authorizing use of a customer managed key";
+Scheduler user guide, "Encryption at rest"; 2026."""
+_THROUGH: Final = ("dynamodb", "s3", "scheduler", "sqs")
 SEAL: Final = "kms:GenerateDataKey"
 OPEN: Final = "kms:Decrypt"
 """Of step data, which the dispatcher seals itself."""

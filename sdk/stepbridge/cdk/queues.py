@@ -9,8 +9,7 @@ from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from stepbridge.cdk.durations import duration
-from stepbridge.cdk.numbers import MESSAGE_RETENTION
-from stepbridge.core.limits import MAX_RECEIVES
+from stepbridge.core.limits import MAX_RECEIVES, MESSAGE_RETENTION
 
 
 class Queues(Construct):

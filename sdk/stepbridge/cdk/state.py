@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import aws_cdk as cdk
 from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_kms as kms
@@ -10,7 +12,6 @@ from constructs import Construct
 
 from stepbridge.aws import schema
 from stepbridge.cdk.durations import duration
-from stepbridge.cdk.numbers import BLOB_LIFE
 
 
 class State(Construct):
@@ -19,6 +20,7 @@ class State(Construct):
     Args:
         scope: The app's construct.
         construct_id: Within it.
+        blob_life: A value is written at a run's start at the earliest, and read until its records go.
         kms_key: Encrypts both; None: keys of AWS.
         removal_policy: Of both, when the stack is deleted.
         deletion_protection: The table cannot be deleted at all while it is on.
@@ -29,6 +31,7 @@ class State(Construct):
         scope: Construct,
         construct_id: str,
         *,
+        blob_life: timedelta,
         kms_key: kms.IKey | None,
         removal_policy: cdk.RemovalPolicy,
         deletion_protection: bool,
@@ -71,7 +74,7 @@ class State(Construct):
             versioned=False,
             lifecycle_rules=[
                 s3.LifecycleRule(
-                    expiration=duration(BLOB_LIFE), abort_incomplete_multipart_upload_after=cdk.Duration.days(1)
+                    expiration=duration(blob_life), abort_incomplete_multipart_upload_after=cdk.Duration.days(1)
                 )
             ],
             removal_policy=removal_policy,

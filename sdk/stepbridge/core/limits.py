@@ -27,6 +27,11 @@ TIMEOUT_DELAY_MAX: Final = timedelta(seconds=120)
 """Timeouts up to here use the queue; longer ones a schedule, because a schedule can be deleted."""
 SCHEDULE_GRAIN: Final = timedelta(seconds=60)
 """Scheduler fires `at()` within the minute that follows. Source: Scheduler user guide, 2026."""
+VISIBILITY_MARGIN: Final = timedelta(seconds=30)
+"""From an invocation's deadline to its messages' return: past the lease. AWS advises six times the timeout,
+against throttling; here a message that comes back early bounces off the lease, and a crash is noticed sooner."""
+MESSAGE_RETENTION: Final = timedelta(days=14)
+"""All that SQS allows: two weeks to mend what is broken. Source: SQS quotas, 2026-11."""
 BOUNCE_MAX: Final = timedelta(seconds=60)
 """Longest pause before a message that met a held lease comes back; the pauses double from 1 s."""
 

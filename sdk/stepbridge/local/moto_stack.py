@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any, Final
 
 from stepbridge.app import App
 from stepbridge.aws import schema
 from stepbridge.aws.clients import Clients
 from stepbridge.aws.settings import Settings
-from stepbridge.core.limits import INVOCATION, MAX_RECEIVES
+from stepbridge.core.limits import INVOCATION, MAX_RECEIVES, MESSAGE_RETENTION, VISIBILITY_MARGIN
 from stepbridge.local.moto_process import ACCOUNT, REGION
 
-VISIBILITY: Final = INVOCATION + timedelta(seconds=30)
+VISIBILITY: Final = INVOCATION + VISIBILITY_MARGIN
 """As on AWS: a lost invocation's messages come back soon after its deadline."""
-_RETENTION_SECONDS: Final = 14 * 24 * 3600
 
 
 def settings_of(name: str, bus_arn: str) -> Settings:
@@ -63,7 +61,7 @@ def make_queue(clients: Clients, name: str, **attributes: str) -> None:
     """A queue; its messages are kept for as long as SQS can."""
     lasting = {
         "VisibilityTimeout": f"{VISIBILITY.total_seconds():.0f}",
-        "MessageRetentionPeriod": str(_RETENTION_SECONDS),
+        "MessageRetentionPeriod": f"{MESSAGE_RETENTION.total_seconds():.0f}",
     }
     attributes_: Any = {**lasting, **attributes}
     clients.sqs().create_queue(QueueName=name, Attributes=attributes_)
