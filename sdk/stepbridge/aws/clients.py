@@ -104,6 +104,10 @@ class Clients:
         client: KMSClient = self._client("kms")
         return client
 
+    def other(self, service: str) -> Any:
+        """The client of a service that only `doctor` asks."""
+        return self._client(service)
+
     def _client(self, service: str) -> Any:
         if service not in self._made:
             with self._lock:  # a session makes clients for one thread at a time

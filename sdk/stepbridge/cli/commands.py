@@ -11,14 +11,18 @@ import typer
 
 from stepbridge.cli import runs, words
 from stepbridge.cli.init import init
-from stepbridge.cli.options import URL, AsJson, Data, RunId, Url, data_of
+from stepbridge.cli.options import AsJson, Data, RunId, data_of
 from stepbridge.cli.output import Output
 from stepbridge.cli.problems import OK, CommandError
 from stepbridge.cli.project import CONFIG
 from stepbridge.cli.remote import Json, Remote
+from stepbridge.cli.target import Target, targeted
 
 _LOOKS_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Pauses of `send` until it sees which runs its event has started."""
+
+_LOOKS_ON_AWS_SECONDS: Final = (0.5, 1.0, 1.0, 1.0)
+"""The same where a Lambda may have to start first."""
 
 app = typer.Typer(
     name="stepbridge",
@@ -66,24 +70,23 @@ def dev(  # noqa: PLR0913 - its options
 
 
 @app.command()
+@targeted
 def send(
+    target: Target,
+    output: Output,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The event's name, 'order/created' say.")],
     data: Data = "{}",
     event_id: Annotated[
         str | None, typer.Option("--id", help="The event's id: the same one never starts a second run.")
     ] = None,
-    url: Url = URL,
-    *,
-    as_json: AsJson = False,
 ) -> None:
     """Send an event, and say which runs it starts."""
     event: Json = {"name": name, "data": data_of(data)}
     if event_id is not None:
         event["id"] = event_id
-    remote, output = Remote(url), Output(as_json=as_json)
-    (sent,) = remote.post("events", body=event)["ids"]
-    started = _started(remote, sent)
-    if as_json:
+    (sent,) = target.post("events", body=event)["ids"]
+    started = _started(target, name, sent)
+    if output.as_json:
         output.document({"id": sent, "runs": started})
         return
     output.text(f"event {sent}")
@@ -95,11 +98,13 @@ def send(
         output.text("It has started no run so far.")
 
 
-def _started(remote: Remote, event_id: str) -> list[Json]:
+def _started(target: Target, name: str, event_id: str) -> list[Json]:
     """The runs that the event has started; those of several functions come within moments of each other."""
     found: list[Json] = []
-    for pause in _LOOKS_SECONDS:
-        before, found = len(found), remote.get("events", event_id, "runs")["runs"]
+    local = isinstance(target, Remote)
+    path = (event_id,) if local else (name, event_id)
+    for pause in _LOOKS_SECONDS if local else _LOOKS_ON_AWS_SECONDS:
+        before, found = len(found), target.get("events", *path, "runs")["runs"]
         if found and len(found) == before:
             break
         time.sleep(pause)
@@ -107,37 +112,40 @@ def _started(remote: Remote, event_id: str) -> list[Json]:
 
 
 @app.command()
+@targeted
 def invoke(
+    target: Target,
+    output: Output,
     function: Annotated[str, typer.Argument(metavar="FUNCTION", help="The function's id.")],
     data: Data = "{}",
-    url: Url = URL,
     *,
     wait: Annotated[bool, typer.Option(help="Follow the run to its end; exit code 1 where it fails.")] = True,
-    as_json: AsJson = False,
 ) -> None:
     """Run one function with this data, whatever its triggers."""
-    remote, output = Remote(url), Output(as_json=as_json)
-    started = remote.post("functions", function, "invoke", body={"data": data_of(data)})
+    started = target.post("functions", function, "invoke", body={"data": data_of(data)})
     if wait:
-        runs.follow(remote, started["run_id"], output)
-    elif as_json:
+        runs.follow(target, started["run_id"], output)
+    elif output.as_json:
         output.document(started)
     else:
         output.text(f"run {started['run_id']} of {started['function_id']}")
 
 
 @app.command()
-def wake(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
+@targeted
+def wake(target: Target, output: Output, run_id: RunId) -> None:
     """Skip time for one run of the local server: what it waits for next is due now."""
-    remote, output = Remote(url), Output(as_json=as_json)
-    runs.tell(remote.post("runs", runs.whole_id(remote, run_id), "wake"), output)
+    whole = runs.whole_id(target, run_id)
+    target.post("runs", whole, "wake")
+    runs.tell(target.get("runs", whole), output)
 
 
 @app.command()
-def functions(url: Url = URL, *, as_json: AsJson = False) -> None:
+@targeted
+def functions(target: Target, output: Output) -> None:
     """List the functions, what triggers them, and what became of their runs."""
-    found, output = Remote(url).get("functions"), Output(as_json=as_json)
-    if as_json:
+    found = target.get("functions")
+    if output.as_json:
         output.document(found)
         return
     rows = [
@@ -161,16 +169,16 @@ def _trigger(trigger: Json) -> str:
 
 
 @app.command()
+@targeted
 def events(
+    target: Target,
+    output: Output,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
-    url: Url = URL,
-    *,
-    as_json: AsJson = False,
 ) -> None:
-    """List the last events, newest first, and the runs they started."""
-    found, output = Remote(url).get("events", limit=limit, cursor=cursor), Output(as_json=as_json)
-    if as_json:
+    """List the last events of the local server, newest first, and the runs they started."""
+    found = target.get("events", limit=limit, cursor=cursor)
+    if output.as_json:
         output.document(found)
         return
     rows = []
@@ -182,3 +190,12 @@ def events(
     output.table(["RECEIVED", "NAME", "ID", "DATA", "STARTED"], rows)
     if found["cursor"]:
         output.text(f"More: stepbridge events --cursor {found['cursor']}")
+
+
+@app.command()
+@targeted
+def doctor(target: Target, output: Output) -> None:
+    """Check this machine and the project, or with --stack what is deployed; exit code 1 where something has failed."""
+    from stepbridge.cli.doctor import examine
+
+    examine(target, output)

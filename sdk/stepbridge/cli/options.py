@@ -9,13 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from stepbridge.cli.problems import USAGE, CommandError
-from stepbridge.cli.remote import DEFAULT_URL
 
-Url = Annotated[str, typer.Option("--url", envvar="STEPBRIDGE_URL", help="Address of the local server.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN_ID", help="The run's id, or the beginning of a recent one's.")]
 Data = Annotated[str, typer.Argument(metavar="DATA_JSON", help="A JSON object; '-' reads it from stdin.")]
-URL = DEFAULT_URL
 
 
 def data_of(text: str) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from stepbridge.cli import words
 from stepbridge.cli.timeline import Line
@@ -15,7 +15,9 @@ from stepbridge.cli.timeline import Line
 if TYPE_CHECKING:
     from rich.console import Console
 
-_STYLES: Final = {
+T = TypeVar("T")
+
+STYLES: Final = {
     "COMPLETED": "green",
     "FAILED": "bold red",
     "PARKED": "bold red",
@@ -27,6 +29,8 @@ _STYLES: Final = {
     "RUNNING": "blue",
     "STARTED": "blue",
 }
+_PROGRESS_FROM: Final = 10
+"""Rows; fewer are done before a bar is read."""
 _PIPE_WIDTH: Final = 10_000
 """Columns where there is no terminal: rows are never folded in a file."""
 
@@ -66,6 +70,16 @@ class Output:
         for line in text.splitlines():
             self.text(line, style)
 
+    def progress(self, what: str, rows: Sequence[T]) -> Iterator[T]:
+        """The rows, one by one, with a bar on stderr where it is a terminal: it may take long."""
+        if self.as_json or not sys.stderr.isatty() or len(rows) < _PROGRESS_FROM:
+            yield from rows
+            return
+        from rich.console import Console
+        from rich.progress import track
+
+        yield from track(rows, words.clean(what), console=Console(stderr=True))
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Rows for people; a cell that is a status has its colour."""
         from rich.table import Table
@@ -75,7 +89,7 @@ class Output:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(words.clean(cell), style=_STYLES.get(cell, "")) for cell in row))
+            table.add_row(*(Text(words.clean(cell), style=STYLES.get(cell, "")) for cell in row))
         self._console.print(table)
 
     def line(self, line: Line) -> None:
@@ -87,7 +101,7 @@ class Output:
 
         at = words.moment(line.at)
         took = "" if line.seconds is None else words.length(line.seconds)
-        style = _STYLES.get(line.status, "")
+        style = STYLES.get(line.status, "")
         text = Text.assemble(
             ("" if at is None else words.clock(at), "dim"),
             f"  {words.clean(line.function_id):<16}",

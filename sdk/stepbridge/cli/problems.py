@@ -11,6 +11,8 @@ USAGE: Final = 2
 """The command, its data or the project's settings are wrong."""
 UNREACHABLE: Final = 3
 """No server answers."""
+REFUSED: Final = 4
+"""AWS does not do as asked: credentials, permissions, the network."""
 
 
 class CommandError(Exception):

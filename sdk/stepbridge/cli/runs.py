@@ -9,10 +9,13 @@ from typing import Annotated, Any, Final
 import typer
 
 from stepbridge.cli import words
-from stepbridge.cli.options import URL, AsJson, RunId, Url
+from stepbridge.cli.bulk import each, filter_of
+from stepbridge.cli.live import Live
+from stepbridge.cli.options import RunId
 from stepbridge.cli.output import Output
 from stepbridge.cli.problems import FAILED, CommandError
-from stepbridge.cli.remote import Json, Remote
+from stepbridge.cli.remote import Json
+from stepbridge.cli.target import Target, targeted
 from stepbridge.cli.timeline import ENDED, Timeline, run_note, step_note
 
 _POLL_SECONDS: Final = 0.15
@@ -20,23 +23,31 @@ _ID_LENGTH: Final = 26
 _RECENT: Final = 1000
 """Runs among which the beginning of an id is looked up."""
 
+Function = Annotated[str | None, typer.Option("--function", "-f", help="Only runs of this function.")]
+Status = Annotated[str | None, typer.Option("--status", "-s", help="Only runs of this status: FAILED, ...")]
+Since = Annotated[str | None, typer.Option("--since", help="Only runs made within: 90s, 2h, 7d, or since an instant.")]
+SomeRun = Annotated[
+    str | None, typer.Argument(metavar="RUN_ID", help="As for `show`; or none, and --function, --status or --since.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Of several runs: do not ask first.")]
+
 app = typer.Typer(help="List, show, watch, cancel, resume and rerun runs.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_runs(
-    function: Annotated[str | None, typer.Option("--function", "-f", help="Only runs of this function.")] = None,
-    status: Annotated[str | None, typer.Option("--status", "-s", help="Only runs of this status: FAILED, ...")] = None,
+@targeted
+def list_runs(  # noqa: PLR0913, PLR0917 - its options
+    target: Target,
+    output: Output,
+    function: Function = None,
+    status: Status = None,
+    since: Since = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 20,
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
-    url: Url = URL,
-    *,
-    as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
-    found = Remote(url).get("runs", function_id=function, status=status, limit=limit, cursor=cursor)
-    output = Output(as_json=as_json)
-    if as_json:
+    found = filter_of(function, status, since).page(target, limit=limit, cursor=cursor)
+    if output.as_json:
         output.document(found)
         return
     rows = []
@@ -59,12 +70,19 @@ def list_runs(
 
 
 @app.command()
-def show(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
+@targeted
+def show(
+    target: Target,
+    output: Output,
+    run_id: RunId,
+    *,
+    logs: Annotated[bool, typer.Option("--logs", help="And what it has logged.")] = False,
+) -> None:
     """Show one run: its event, steps, output, error, and what it waits for."""
-    remote, output = Remote(url), Output(as_json=as_json)
-    run = remote.get("runs", whole_id(remote, run_id))
-    if as_json:
-        output.document(run)
+    run = target.get("runs", whole_id(target, run_id))
+    kept = target.get("runs", run["run_id"], "logs") if logs else None
+    if output.as_json:
+        output.document(run if kept is None else {**run, "logs": kept})
         return
     now = _now()
     facts = {
@@ -90,6 +108,19 @@ def show(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
     if run["error"] is not None:
         output.text()
         output.block(run["error"]["stack"] or f"{run['error']['name']}: {run['error']['message']}", "red")
+    if kept is not None:
+        _show_logs(kept, output)
+
+
+def _show_logs(kept: Json, output: Output) -> None:
+    output.text()
+    if kept["dropped"]:
+        output.text(f"... {kept['dropped']} older lines are gone", "dim")
+    for line in kept["lines"]:
+        at = words.moment(line["at"])
+        step = f"  {line['step_id']}" if line["step_id"] else ""
+        output.text(f"{'' if at is None else words.clock(at)}  {line['level']:<7}{step}  {line['message']}")
+        output.block(line["stack"], "dim")
 
 
 def _step_row(step: Json, now: datetime) -> list[str]:
@@ -101,48 +132,86 @@ def _step_row(step: Json, now: datetime) -> list[str]:
 
 
 @app.command()
-def watch(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
-    """Follow a run, line by line, to its end; exit code 1 where it does not end well."""
-    remote = Remote(url)
-    follow(remote, whole_id(remote, run_id), Output(as_json=as_json))
+@targeted
+def watch(target: Target, output: Output, run_id: RunId) -> None:
+    """Follow a run to its end, live in a terminal, else line by line; exit code 1 where it does not end well."""
+    follow(target, whole_id(target, run_id), output)
 
 
 @app.command()
-def cancel(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
-    """Cancel a run, and the runs that it is waiting for."""
-    remote = Remote(url)
-    tell(remote.post("runs", whole_id(remote, run_id), "cancel"), Output(as_json=as_json))
+@targeted
+def cancel(  # noqa: PLR0913 - its options
+    target: Target,
+    output: Output,
+    run_id: SomeRun = None,
+    function: Function = None,
+    status: Status = None,
+    since: Since = None,
+    *,
+    yes: Yes = False,
+) -> None:
+    """Cancel a run, or all that a filter finds, and the runs that they are waiting for."""
+    wanted = filter_of(function, status, since, run_id)
+    if run_id is not None:
+        tell(target.post("runs", whole_id(target, run_id), "cancel"), output)
+        return
+    wanted = wanted.only(("QUEUED", "RUNNING", "SLEEPING", "PARKED"))
+    each(target, output, wanted, "cancel", lambda row: target.post("runs", row["run_id"], "cancel"), sure=yes)
 
 
 @app.command()
-def resume(run_id: RunId, url: Url = URL, *, as_json: AsJson = False) -> None:
-    """Let a parked run go on, its code mended."""
-    remote = Remote(url)
-    tell(remote.post("runs", whole_id(remote, run_id), "resume"), Output(as_json=as_json))
+@targeted
+def resume(  # noqa: PLR0913 - its options
+    target: Target,
+    output: Output,
+    run_id: SomeRun = None,
+    function: Function = None,
+    status: Status = None,
+    since: Since = None,
+    *,
+    yes: Yes = False,
+) -> None:
+    """Let a parked run go on, or all that a filter finds, their code mended."""
+    wanted = filter_of(function, status, since, run_id)
+    if run_id is not None:
+        tell(target.post("runs", whole_id(target, run_id), "resume"), output)
+        return
+    wanted = wanted.only(("PARKED",))
+    each(target, output, wanted, "resume", lambda row: target.post("runs", row["run_id"], "resume"), sure=yes)
 
 
 @app.command()
-def rerun(
-    run_id: RunId,
+@targeted
+def rerun(  # noqa: PLR0913 - its options
+    target: Target,
+    output: Output,
+    run_id: SomeRun = None,
+    function: Function = None,
+    status: Status = None,
+    since: Since = None,
+    *,
     from_step: Annotated[
         str | None,
         typer.Option(metavar="STEP", help="What was recorded before this step stands, and is not repeated."),
     ] = None,
-    url: Url = URL,
-    *,
-    as_json: AsJson = False,
+    yes: Yes = False,
 ) -> None:
-    """Start a new run with a run's event; the run itself stays as it is."""
-    remote, output = Remote(url), Output(as_json=as_json)
-    started = remote.post("runs", whole_id(remote, run_id), "rerun", body={"from_step": from_step})
-    if as_json:
+    """Start a new run with a run's event, or with each that a filter finds; the old ones stay as they are."""
+    wanted = filter_of(function, status, since, run_id)
+    body = {"from_step": from_step}
+    if run_id is None:
+        again = lambda row: target.post("runs", row["run_id"], "rerun", body=body)  # noqa: E731 - for one call
+        each(target, output, wanted.only(tuple(ENDED)), "rerun", again, sure=yes)
+        return
+    started = target.post("runs", whole_id(target, run_id), "rerun", body=body)
+    if output.as_json:
         output.document(started)
         return
     output.text(f"run {started['run_id']} of {started['function_id']}")
     output.text(f"Follow it: stepbridge runs watch {started['run_id']}")
 
 
-def whole_id(remote: Remote, text: str) -> str:
+def whole_id(target: Target, text: str) -> str:
     """The id of the run that is meant: `text`, or the one of late whose id begins with it.
 
     Raises:
@@ -150,7 +219,7 @@ def whole_id(remote: Remote, text: str) -> str:
     """
     if len(text) >= _ID_LENGTH:
         return text
-    rows = remote.get("runs", limit=_RECENT)["runs"]
+    rows = target.get("runs", limit=_RECENT)["runs"]
     meant = [row["run_id"] for row in rows if row["run_id"].startswith(text)]
     if len(meant) > 1:
         raise CommandError(f"{len(meant)} runs have ids that begin with {text!r}. Mend: give more of it.", FAILED)
@@ -165,32 +234,36 @@ def tell(run: Json, output: Output) -> None:
         output.text(f"run {run['run_id']} of {run['function_id']} is {run['status']}  {run_note(run)}".rstrip())
 
 
-def follow(remote: Remote, run_id: str, output: Output) -> None:
-    """Prints a run's lines until it has ended or is parked; ends the command with 1 unless it ended well.
+def follow(target: Target, run_id: str, output: Output) -> None:
+    """Shows a run until it has ended or is parked; ends the command with 1 unless it ended well.
 
     A run that has only just been asked for may not be there yet.
     """
     timeline = Timeline()
-    while True:
-        run = _found(remote, run_id)
-        for line in timeline.feed(run, _now()):
-            output.line(line)
-        if run["status"] in ENDED or run["status"] == "PARKED":
-            break
-        time.sleep(_POLL_SECONDS)
+    with Live(output) as live:
+        while True:
+            run = _found(target, run_id)
+            if live.is_shown:
+                live.show(run, _now())
+            else:
+                for line in timeline.feed(run, _now()):
+                    output.line(line)
+            if run["status"] in ENDED or run["status"] == "PARKED":
+                break
+            time.sleep(_POLL_SECONDS)
     if run["status"] != "COMPLETED":
         raise typer.Exit(FAILED)
 
 
-def _found(remote: Remote, run_id: str) -> Json:
+def _found(target: Target, run_id: str) -> Json:
     for pause in (0.02, 0.1, 0.5):
         try:
-            return remote.get("runs", run_id)
+            return target.get("runs", run_id)
         except CommandError as error:
             if error.code != FAILED:
                 raise
         time.sleep(pause)
-    return remote.get("runs", run_id)
+    return target.get("runs", run_id)
 
 
 def _now() -> datetime:

@@ -1,0 +1,149 @@
+"""The commands against an app in an account: moto's, in this process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stepbridge import App, Context, NonRetriableError, event
+from stepbridge.cli import commands
+from stepbridge.memory.clock import SystemClock
+from stepbridge.testing import Simulation
+
+app = App("orders")
+
+
+@app.function("order", trigger=event("order"), retries=0)
+async def order(ctx: Context) -> str:
+    """A step, and a long sleep."""
+    await ctx.step.run("check", check, ctx.event.data.get("bad", False))
+    await ctx.step.sleep("rest", "1 day")
+    return "done"
+
+
+def check(bad: bool) -> str:  # noqa: FBT001 - the data's
+    """Fails for bad ones."""
+    if bad:
+        raise NonRetriableError("bad")
+    return "good"
+
+
+class Shell:
+    """Commands, and what came of them."""
+
+    def __init__(self, sim: Simulation, settings: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sim = sim
+        self.settings = settings
+        self._capsys = capsys
+        self._monkeypatch = monkeypatch
+
+    def run(self, *args: str) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        self._monkeypatch.setattr(sys, "argv", ["stepbridge", *args, "--settings", str(self.settings)])
+        try:
+            code: Any = commands.run()
+        except SystemExit as end:
+            code = end.code
+        out, err = self._capsys.readouterr()
+        return int(code or 0), out, err
+
+    def read(self, *args: str, code: int = 0) -> Any:
+        """The JSON that it prints."""
+        ended, out, err = self.run(*args, "--json")
+        assert (ended, err) == (code, "")
+        return json.loads(out)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+    """An app in moto, whose dispatcher the test plays."""
+    monkeypatch.setattr(commands, "_LOOKS_ON_AWS_SECONDS", (0.0,))
+    with Simulation(app, backend="moto", start=SystemClock().now()) as sim:
+        found = {name: value for name, value in asdict(sim._sites[0].stack.settings).items() if value is not None}
+        file = tmp_path / "app.json"
+        file.write_text(json.dumps({"app_id": app.id, "function_ids": ["order"], **found}))
+        yield Shell(sim, file, capsys, monkeypatch)
+
+
+def test_events_and_runs_of_a_stack(shell: Shell) -> None:
+    """Sent, listed, shown, cancelled, run again, invoked: as with the local server."""
+    sent = shell.read("send", "order", "{}", "--id", "e-1")
+    assert sent == {"id": "e-1", "runs": []}
+    shell.sim.run_until_idle()
+    (row,) = shell.read("runs", "list", "-f", "order")["runs"]
+    assert (row["status"], row["event"]["id"]) == ("COMPLETED", "e-1")
+    shown = shell.read("runs", "show", row["run_id"][:8])
+    assert [(step["step_id"], step["status"]) for step in shown["steps"]] == [
+        ("check", "COMPLETED"),
+        ("rest", "COMPLETED"),
+    ]
+    assert shell.run("runs", "watch", row["run_id"])[0] == 0
+    again = shell.read("runs", "rerun", row["run_id"], "--from-step", "rest")
+    invoked = shell.read("invoke", "order", "{}", "--no-wait")
+    shell.sim.advance("1s")
+    assert shell.read("runs", "show", again["run_id"])["status"] == "SLEEPING"
+    shell.read("runs", "cancel", invoked["run_id"])
+    shell.sim.advance("1s")
+    assert shell.read("runs", "show", invoked["run_id"])["status"] == "CANCELLED"
+    assert shell.run("runs", "cancel", invoked["run_id"])[0] == 1
+    assert shell.read("functions")["functions"][0]["function_id"] == "order"
+
+
+def test_many_runs_at_once(shell: Shell) -> None:
+    """Those of a filter, after a question or `--yes`; what refuses is told, and the exit code says so."""
+    for number in range(3):
+        shell.sim.send("order", {"bad": number < 2})
+    code, out, err = shell.run("runs", "rerun", "--status", "failed")
+    assert (code, out) == (2, "")
+    assert "rerun 2 runs of order?" in err
+    assert len(shell.read("runs", "rerun", "--status", "failed", "--yes")["done"]) == 2
+    shell.sim.advance("1s")
+    assert len(shell.read("runs", "list", "-s", "FAILED")["runs"]) == 4
+    code, out, _ = shell.run("runs", "cancel", "--function", "order", "--since", "1h", "--yes")
+    assert (code, out.splitlines()[-1]) == (0, "cancel: 1 done, 0 refused")
+
+
+def test_what_only_a_local_server_has_is_told_so(shell: Shell) -> None:
+    """Exit code 2."""
+    assert shell.run("events")[0] == 2
+    run_id = shell.read("send", "order")["id"]
+    code, _, err = shell.run("wake", "x" * 26)
+    assert (code, bool(run_id)) == (2, True)
+    assert "on AWS time is AWS's" in err
+
+
+def test_doctor_finds_an_app_healthy_and_says_what_is_amiss(shell: Shell) -> None:
+    """Dead letters, a rule that is gone: each with the mend, and exit code 1."""
+    findings = shell.read("doctor", code=1)["findings"]
+    found = {one["check"]: one["state"] for one in findings if one["state"] != "warn"}
+    assert {name: found[name] for name in ("credentials", "table", "queue", "dead letters", "events")} == dict.fromkeys(
+        ("credentials", "table", "queue", "dead letters", "events"), "ok"
+    )
+    assert {name: found[name] for name in ("schedules", "blobs", "runs", "versions")} == dict.fromkeys(
+        ("schedules", "blobs", "runs", "versions"), "ok"
+    )
+    assert any("no function receives from the queue" in one["text"] for one in findings)  # the test plays it
+    settings, clients = shell.sim._sites[0].stack.settings, shell.sim._world.clients  # type: ignore[union-attr]
+    clients.sqs().send_message(QueueUrl=settings.dlq_url, MessageBody="lost")
+    clients.events().disable_rule(Name=app.id, EventBusName=settings.bus_arn.rpartition("/")[2])
+    code, out, _ = shell.run("doctor")
+    assert code == 1
+    assert "FAIL  dead letters  1 messages" in out
+    assert f"aws sqs start-message-move-task --source-arn {settings.dlq_arn}" in out
+    assert "FAIL  events        no enabled rule" in out
+
+
+def test_refusals_of_aws_have_an_exit_code(shell: Shell) -> None:
+    """4, with the cause and the mend: here a table that is not there."""
+    content = json.loads(shell.settings.read_text())
+    shell.settings.write_text(json.dumps({**content, "table": "nothing-here"}))
+    code, out, err = shell.run("runs", "show", "x" * 26)
+    assert (code, out) == (4, "")
+    assert "nothing-here" in err
+    assert "deploy the stack" in err
