@@ -24,6 +24,7 @@ dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
 
 test: lint types ## All that must pass: lint, types, tests with coverage, tests on other Pythons.
+	@sh .ci/chromium
 	$(BIN)/python -m pytest --cov
 	.ci/other-pythons
 
@@ -54,6 +55,10 @@ moto: $(READY) ## Play the scenarios and the acceptance suite on the AWS adapter
 
 e2e: $(READY) $(E2E_READY) ## Deploy with the real CDK CLI to an emulator, use it, update it, destroy it (4 min).
 	$(BIN)/python -m pytest tests/e2e --timeout 400 --durations 5
+
+pictures: $(READY) ## Make the pictures of the guide anew.
+	@sh .ci/chromium
+	$(BIN)/python -m tests.console.pictures
 
 unit: $(READY) ## Run the unit tests alone (ARGS="-k codec").
 	$(BIN)/python -m pytest tests/unit $(ARGS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Context, ContextSync, Event, event
+from stepbridge import App, Cancel, Context, ContextSync, Event, event
 from stepbridge.testing import Simulation
 from tests.acceptance.helpers import START, Colour, Script
 
@@ -134,6 +134,22 @@ def test_the_logger_is_silent_while_replaying(colour: Colour, caplog: pytest.Log
 
     assert colour.play(script).status == "COMPLETED"
     assert logged(caplog) == ["start", "after a", "after nap", "after wait: None", "end"]
+
+
+def test_the_logger_speaks_again_after_a_wait_where_events_may_cancel(caplog: pytest.LogCaptureFixture) -> None:
+    """That a canceller is armed all along does not make what follows a replay."""
+    caplog.set_level(logging.INFO)
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), cancel=[Cancel("stop")])
+    async def f(ctx: Context) -> None:
+        await ctx.step.wait_for_event("w", event="reply", timeout="1h")
+        ctx.logger.info("after wait")
+
+    with Simulation(app) as sim:
+        sim.send("go")
+        sim.send("reply")
+    assert logged(caplog) == ["after wait"]
 
 
 def test_the_logger_speaks_in_steps(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:

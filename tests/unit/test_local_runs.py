@@ -131,7 +131,7 @@ class Watcher:
         """A head."""
         self.told.append(f"head {item['st']}")
 
-    def run_touched(self, run_id: str) -> None:
+    def run_touched(self, run_id: str, item: Item) -> None:
         """Anything else of a run."""
         self.told.append(f"run {run_id}")
 

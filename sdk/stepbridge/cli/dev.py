@@ -42,11 +42,12 @@ def serve(  # noqa: PLR0913 - the command's options
     project = find_project(Path.cwd())
     app = project.load(wanted)
 
+    from stepbridge.console.web import console_routes
     from stepbridge.errors import ConfigError
     from stepbridge.local.server import LocalServer
 
     try:
-        server = LocalServer(app, port=port, state=state, backend=backend)
+        server = LocalServer(app, port=port, state=state, backend=backend, routes=console_routes)
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
     narrator = Narrator(server, output, _event(project, app), send=first_event, broken=server.stop)

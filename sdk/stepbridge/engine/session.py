@@ -87,7 +87,8 @@ class Session:
         self._rank = self.history.next_rank
         self._left = len(self.history.ranked)
         """Recorded results that are still to be given out."""
-        self._reached_before = {*self.history.unfinished, *self.armed}
+        awaited = {key for key, armed in self.armed.items() if armed.step_id[:1] != "~"}  # no step asks for a canceller
+        self._reached_before = {*self.history.unfinished, *awaited}
         """Steps that an earlier invocation has called, and that had no result yet."""
         names = {"function_id": function.id, "run_id": head.run_id}
         self._logger = _RunLogger(logging.getLogger("stepbridge.run"), names)

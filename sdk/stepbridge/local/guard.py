@@ -99,7 +99,7 @@ def check(method: str, path: str, headers: Headers) -> None:
                 f"requests of pages from {origin!r:.80} are refused; only the server's own pages and programs"
                 " of this machine may use it.",
             )
-    if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"} and path.startswith("/api"):
+    if headers.get("sec-fetch-site", "none") not in {"none", "same-origin"} and not _is_link(method, path, headers):
         raise ApiError(403, "ForbiddenOrigin", "requests of other sites' pages are refused.")
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if method not in _SAFE and path != "/" and media_type != JSON_TYPE:
@@ -108,6 +108,12 @@ def check(method: str, path: str, headers: Headers) -> None:
             "UnsupportedMediaType",
             f"the Content-Type is {media_type!r:.80}. Mend: send JSON, with Content-Type: {JSON_TYPE}.",
         )
+
+
+def _is_link(method: str, path: str, headers: Headers) -> bool:
+    """Whether somebody follows a link from elsewhere to a page of the console: it shows, and does nothing."""
+    goes_there = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
+    return goes_there and method in _SAFE and not path.startswith("/api")
 
 
 def _name(host: str) -> str:

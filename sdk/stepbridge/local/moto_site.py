@@ -91,6 +91,7 @@ class MotoHome:
         read = replace(stack.readable, table=WatchedTable(stack.readable.table, notes))
         asked = replace(stack.ports, table=WatchedTable(stack.ports.table, notes))
         return Site(
+            app_id=app.id,
             app=app,
             stack=stack,
             ports=read,

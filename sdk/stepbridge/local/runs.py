@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Final
 
 from stepbridge.core.conditions import Item
-from stepbridge.core.items import HEAD_SK
+from stepbridge.core.items import HEAD_SK, REGISTER_PREFIX
 from stepbridge.core.records import Status
 from stepbridge.engine.operations import RERUN
 
@@ -30,6 +30,9 @@ class _Listed:
     app_id: str
     function_id: str
     status: Status
+    children: tuple[str, ...] = ()
+    """Ids of the runs whose parent it is, as they were made."""
+    reruns: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,8 @@ class RunList:
         self._shelves: dict[_Shelf, list[_Place]] = {}
         self._by_event: dict[str, tuple[str, ...]] = {}
         """Ids of runs by the id of the event that started them."""
+        self._resolved: dict[str, tuple[tuple[str, str], ...]] = {}
+        """Runs and steps by the id of the event that resolved their wait."""
         self._counts: dict[tuple[str, str], Counter[Status]] = {}
         self._lock = Lock()
         self._listeners: tuple[Callable[[str], object], ...] = ()
@@ -65,18 +70,40 @@ class RunList:
             if listed is None:
                 listed = self._runs[run_id] = _Listed((int(item["t0"]), run_id), app_id, function_id, status)
                 self._move(listed, None, status)
-                if RERUN not in json.loads(str(item.get("x", "{}"))):
-                    event_id = json.loads(str(item["ev"]))[1]
-                    self._by_event[event_id] = (*self._by_event.get(event_id, ()), run_id)
+                self._relate(run_id, item)
             elif status not in {listed.status, Status.QUEUED} and not listed.status.is_terminal:
                 self._move(listed, listed.status, status)
         self.touch(run_id)
 
+    def _relate(self, run_id: str, item: Item) -> None:
+        """Who made the run: an event, another run that waits for it, or one that it repeats."""
+        rerun_of = json.loads(str(item.get("x", "{}"))).get(RERUN)
+        parent_id = json.loads(str(item["pa"]))[0] if "pa" in item else None
+        if rerun_of is None:
+            event_id = json.loads(str(item["ev"]))[1]
+            self._by_event[event_id] = (*self._by_event.get(event_id, ()), run_id)
+        elif (old := self._runs.get(rerun_of)) is not None:
+            old.reruns = (*old.reruns, run_id)
+        if parent_id is not None and (parent := self._runs.get(parent_id)) is not None:
+            parent.children = (*parent.children, run_id)
+
     def load(self, app_id: str, items: list[Item]) -> None:
-        """Takes in the heads among a table's items."""
+        """Takes in the heads among a table's items, parents before their children, and what resolved waits."""
+        for item in sorted((item for item in items if item["sk"] == HEAD_SK), key=lambda head: int(str(head["t0"]))):
+            self.note(app_id, item)
         for item in items:
-            if item["sk"] == HEAD_SK:
-                self.note(app_id, item)
+            self.note_step(item)
+
+    def note_step(self, item: Item) -> None:
+        """A record beside a head stands now as `item`; that of a wait may name the event that resolved it."""
+        run_id, sk = str(item["pk"])[2:].partition("#")[0], str(item["sk"])
+        if "ei" not in item or not sk.startswith(REGISTER_PREFIX):
+            return
+        hit = (run_id, sk[len(REGISTER_PREFIX) :])
+        with self._lock:
+            known = self._resolved.get(str(item["ei"]), ())
+            if hit not in known:
+                self._resolved[str(item["ei"])] = (*known, hit)
 
     def touch(self, run_id: str) -> None:
         """Something about the run has changed: tells who listens."""
@@ -107,16 +134,31 @@ class RunList:
         """The ids of the runs that an event has started so far; their reruns are no more its doing."""
         return self._by_event.get(event_id, ())
 
+    def resolved_by(self, event_id: str) -> tuple[tuple[str, str], ...]:
+        """The waits that an event has resolved so far: ids of runs, and keys of steps."""
+        return self._resolved.get(event_id, ())
+
+    def children(self, run_id: str) -> tuple[str, ...]:
+        """The ids of the runs that the run has made and waits, or waited, for."""
+        listed = self._runs.get(run_id)
+        return () if listed is None else listed.children
+
+    def reruns(self, run_id: str) -> tuple[str, ...]:
+        """The ids of its reruns."""
+        listed = self._runs.get(run_id)
+        return () if listed is None else listed.reruns
+
     def page(
         self,
         *,
         function_id: str | None = None,
         status: Status | None = None,
         since_ms: int = 0,
+        until_ms: int | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """At most `limit` runs, newest first, made at `since_ms` or later.
+        """At most `limit` runs, newest first, made at `since_ms` or later, and before `until_ms`.
 
         Raises:
             ValueError: The cursor is not one that a page gave.
@@ -124,6 +166,7 @@ class RunList:
         with self._lock:
             shelf = self._shelves.get((function_id, status), [])
             stop = len(shelf) if cursor is None else bisect_left(shelf, _place(cursor))
+            stop = stop if until_ms is None else bisect_left(shelf, (until_ms, ""), hi=stop)
             start = bisect_left(shelf, (since_ms, ""), hi=stop)
             chosen = shelf[max(start, stop - limit) : stop]
         more = stop - limit > start

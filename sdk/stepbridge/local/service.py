@@ -7,7 +7,7 @@ a run. All are safe in any thread.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any, Final
@@ -23,17 +23,19 @@ from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
 from stepbridge.events import drafts_of
 from stepbridge.function import Function
-from stepbridge.local.log import EventLog, Logged
+from stepbridge.local.log import EVENTS_MAX, EventLog, Logged
 from stepbridge.local.run_logs import RunLogs
 from stepbridge.local.runs import RunList
-from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row
-from stepbridge.local.sites import Site
+from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row, trigger_text
+from stepbridge.local.sites import Records, Site
 from stepbridge.local.wake import wake
 from stepbridge.local.worlds import AnyWorld
 from stepbridge.ports import Outgoing
 
 INVOKED: Final = "stepbridge/function.invoked"
 """The trigger of a run that was invoked, where its function has no event of its own."""
+_SHOWN: Final = 100
+"""Of a run's children and reruns."""
 
 
 class ConflictError(ValueError):
@@ -88,18 +90,39 @@ class Service:
         try:
             event = logged.incoming().row
         except ValueError as error:
-            return {**row, "name": "", "data": None, "id": "", "ts": 0, "source": "", "runs": [], "problem": str(error)}
-        return {**row, **event, "runs": self.started_by(event["id"])}
+            unknown: Json = {"name": "", "data": None, "id": "", "ts": 0, "source": "", "runs": [], "resolved": []}
+            return {**row, **unknown, "problem": str(error)}
+        return {**row, **event, "runs": self.started_by(event["id"]), "resolved": self._resolved_by(event["id"])}
 
     def started_by(self, event_id: str) -> list[Json]:
         """The runs that an event has started so far."""
-        return [run_row(*found) for run_id in self.runs.started_by(event_id) if (found := self._find(run_id))]
+        return self._rows(self.runs.started_by(event_id))
+
+    def event(self, event_id: str) -> Json:
+        """An event of late, the runs that it has started, and the waits (`run`, `step_id`) that it has resolved.
+
+        Raises:
+            UnknownError: It is not among those that are kept.
+        """
+        for logged in self.log:
+            if _id_of(logged) == event_id:
+                return self._event_row(logged)
+        raise UnknownError(f"there is no event {event_id!r:.80} among the last {EVENTS_MAX}")
+
+    def _resolved_by(self, event_id: str) -> list[Json]:
+        rows = []
+        for run_id, key in self.runs.resolved_by(event_id):
+            found = self._find(run_id)
+            register = None if found is None else found[0].store.register(run_id, key)
+            if found is not None and register is not None:
+                rows.append({"run": run_row(*found), "step_id": register.step_id, "kind": register.kind.value})
+        return rows
 
     # -- functions ---------------------------------------------------------------------------------
     def functions(self) -> Json:
         """All functions of all apps, with what became of their runs."""
         rows = [
-            function_row(site, function, self.runs.counts(site.app.id, function.id))
+            function_row(function, self.runs.counts(site.app.id, function.id))
             for site in self.sites
             for function in site.app.functions.values()
         ]
@@ -119,16 +142,10 @@ class Service:
             ConfigError: The data is not a JSON object.
         """
         site, function = self._function(function_id)
-        (draft,) = drafts_of({"name": "invoke", "data": data}, what=f"invoke {function_id!r}")
-        event_id = str(uuid.uuid4())
-        name = first_event_name(function) or INVOKED
-        run_id = ids.run_id(site.app.id, function_id, name, event_id)
-        now = self.world.clock.now()
-        kept = Payloads(site.ports.blobs).keep(draft.data, run_id)
-        event = EventRecord(name=name, id=event_id, ts=to_ms(now), source="local", data=kept)
-        start = Start(run_id=run_id, function_id=function_id, event=event, created_at=now)
-        site.ports.queue.send([Outgoing(body=message_text(start))])
-        return {"run_id": run_id, "function_id": function_id}
+        return {
+            "run_id": start_run(site, function_id, first_event_name(function), data, source="local"),
+            "function_id": function_id,
+        }
 
     def _function(self, function_id: str) -> tuple[Site, Function[Any]]:
         for site in self.sites:
@@ -144,6 +161,7 @@ class Service:
         function_id: str | None = None,
         status: Status | None = None,
         since_ms: int = 0,
+        until_ms: int | None = None,
         limit: int = 100,
         cursor: str | None = None,
     ) -> Json:
@@ -152,9 +170,13 @@ class Service:
         Raises:
             ValueError: The cursor is not one that a page gave.
         """
-        page = self.runs.page(function_id=function_id, status=status, since_ms=since_ms, limit=limit, cursor=cursor)
-        rows = [run_row(*found) for run_id in page.run_ids if (found := self._find(run_id))]
-        return {"runs": rows, "cursor": page.cursor}
+        page = self.runs.page(
+            function_id=function_id, status=status, since_ms=since_ms, until_ms=until_ms, limit=limit, cursor=cursor
+        )
+        return {"runs": self._rows(page.run_ids), "cursor": page.cursor}
+
+    def _rows(self, run_ids: Iterable[str]) -> list[Json]:
+        return [run_row(*found) for run_id in run_ids if (found := self._find(run_id))]
 
     def run(self, run_id: str) -> Json:
         """All that there is to know of a run.
@@ -163,6 +185,19 @@ class Service:
             UnknownError: There is no such run.
         """
         return run_detail(*self._get(run_id), [site.app.id for site in self.sites], self.runs.app_of)
+
+    def around(self, run_id: str) -> Json:
+        """What belongs to a run and is not its own: at most 100 `children` and `reruns` each, and its `logs`."""
+        return {
+            "children": self._rows(self.runs.children(run_id)[:_SHOWN]),
+            "reruns": self._rows(self.runs.reruns(run_id)[-_SHOWN:]),
+            "logs": self.run_logs.of(run_id)["lines"],
+        }
+
+    def trigger_text(self, run_id: str) -> str:
+        """The data of the event that started the run, as JSON text; empty where there is no such run."""
+        found = self._find(run_id)
+        return "" if found is None else trigger_text(*found)
 
     def is_there(self, run_id: str) -> bool:
         """Whether there is such a run."""
@@ -263,9 +298,33 @@ class Service:
         return None
 
 
+def _id_of(logged: Logged) -> str | None:
+    try:
+        return str(logged.incoming().row["id"])
+    except ValueError:
+        return None
+
+
 def first_event_name(function: Function[Any]) -> str | None:
     """The name of an event that starts the function, None where there is none that anyone may send."""
     for trigger in function.triggers:
         if isinstance(trigger, EventTrigger) and not trigger.name.startswith("stepbridge/"):
             return trigger.name[:-1] + "example" if trigger.name.endswith("*") else trigger.name
     return None
+
+
+def start_run(records: Records, function_id: str, event_name: str | None, data: object, *, source: str) -> str:
+    """Starts a run of one function, as if an event of this name had come; its id.
+
+    Raises:
+        ConfigError: The data is not a JSON object.
+    """
+    (draft,) = drafts_of({"name": "invoke", "data": data}, what=f"invoke {function_id!r}")
+    event_id, now = str(uuid.uuid4()), records.ports.clock.now()
+    name = event_name or INVOKED
+    run_id = ids.run_id(records.app_id, function_id, name, event_id)
+    kept = Payloads(records.ports.blobs).keep(draft.data, run_id)
+    event = EventRecord(name=name, id=event_id, ts=to_ms(now), source=source, data=kept)
+    start = Start(run_id=run_id, function_id=function_id, event=event, created_at=now)
+    records.ports.queue.send([Outgoing(body=message_text(start))])
+    return run_id

@@ -24,17 +24,28 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True)
-class Site:
-    """One app and what serves it."""
+class Records:
+    """What an app's runs are read from, here or on AWS."""
+
+    app_id: str
+    ports: Ports
+    store: Store
+    reader: Reader
+
+
+def records_of(app_id: str, ports: Ports) -> Records:
+    """The records behind these ports."""
+    return Records(app_id=app_id, ports=ports, store=Store(ports.table), reader=Reader(ports))
+
+
+@dataclass(slots=True, kw_only=True)
+class Site(Records):
+    """One app of this process, and what serves it. Its `ports` have a table that tells the list of runs."""
 
     app: App
     stack: AnyStack
-    ports: Ports
-    """The stack's, with a table that tells the list of runs."""
-    store: Store
     engine: Engine | Sandboxes
     """What handles messages."""
-    reader: Reader
     operations: Operations
 
 
@@ -49,8 +60,9 @@ class Notes:
         """As the watcher's."""
         self.runs.note(self.app_id, item)
 
-    def run_touched(self, run_id: str) -> None:
+    def run_touched(self, run_id: str, item: Item) -> None:
         """As the watcher's."""
+        self.runs.note_step(item)
         self.runs.touch(run_id)
 
 
@@ -62,6 +74,7 @@ def site_of(world: World, app: App, workers: Workers, runs: RunList) -> Site:
     ports = replace(stack.ports, table=table)
     store = Store(table)
     return Site(
+        app_id=app.id,
         app=app,
         stack=stack,
         ports=ports,

@@ -18,8 +18,8 @@ class Watcher(Protocol):
     def head_written(self, item: Item) -> None:
         """A run's head stands now as `item`."""
 
-    def run_touched(self, run_id: str) -> None:
-        """Something beside the run's head was written, a step's record say."""
+    def run_touched(self, run_id: str, item: Item) -> None:
+        """Something beside the run's head stands now as `item`, a step's record say."""
 
 
 class WatchedTable:
@@ -67,4 +67,4 @@ class WatchedTable:
         if sk == HEAD_SK:
             self._watcher.head_written(item)
         else:
-            self._watcher.run_touched(pk[len(_RUN) :])
+            self._watcher.run_touched(pk[len(_RUN) :], item)

@@ -23,11 +23,13 @@ _LOG = logging.getLogger("stepbridge")
 
 def web_app(service: Service, more: Sequence[BaseRoute] = ()) -> ASGIApp:
     """The EventBridge endpoint, the API and `more`, behind the guard."""
+    return guarded([eventbridge_route(service.world.bus.put_raw), *api_routes(service), *more])
+
+
+def guarded(routes: Sequence[BaseRoute]) -> ASGIApp:
+    """An application of these routes, behind the guard; its errors are JSON."""
     return Guard(
-        Starlette(
-            routes=[eventbridge_route(service.world.bus.put_raw), *api_routes(service), *more],
-            exception_handlers={ApiError: _refused, HTTPException: _refused, Exception: _failed},
-        )
+        Starlette(routes=routes, exception_handlers={ApiError: _refused, HTTPException: _refused, Exception: _failed})
     )
 
 
