@@ -62,7 +62,7 @@ class Many:
         runs = RunList()
         self.workers = Workers(blocking=False)
         sites = [site_of(world, shop, self.workers, runs)]
-        self.app: ASGIApp = guarded(console_routes(Service(world, sites, runs, EventLog(world.clock))))
+        self.app: ASGIApp = guarded(console_routes(Service(world, sites, runs, EventLog(world.bus))))
 
     def get(self, path: str) -> tuple[str, int]:
         """The page, and how many items it has read."""

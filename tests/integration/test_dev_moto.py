@@ -124,7 +124,8 @@ def test_a_timeout_fires_by_itself(running: Running) -> None:
 def test_what_eventbridge_refuses_is_refused_alone(running: Running) -> None:
     """By its own code, in boto3's answer."""
     good: Any = {"DetailType": "nobody/wants.this", "Source": "test", "Detail": "{}"}
-    answer = running.events.put_events(Entries=[good, {**good, "Detail": "[1]"}])
+    bad: Any = {**good, "Detail": "[1]"}
+    answer = running.events.put_events(Entries=[good, bad])
     assert answer["FailedEntryCount"] == 1
     assert answer["Entries"][1]["ErrorCode"] == "MalformedDetail"
 

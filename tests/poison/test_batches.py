@@ -81,7 +81,7 @@ def items_of(bench: Bench) -> list[Message]:
     """The messages of the map's items."""
     bench.put("map")
     assert bench.step()
-    found = bench.stack.queue.receive(10)
+    found: list[Message] = bench.stack.queue.receive(10)
     assert all(isinstance(work_of(one.body), Item) for one in found)
     return found
 

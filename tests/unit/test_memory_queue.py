@@ -178,7 +178,7 @@ def test_redriven_messages_are_new_messages(queue: MemoryQueue) -> None:
 
 # -- the bill --------------------------------------------------------------------------------------
 def test_requests_are_counted_as_calls(queue: MemoryQueue, requests: Requests) -> None:
-    """Ten messages a call, and a call of one is no batch; an empty receive is not counted, as polling is not the app's."""
+    """Ten messages a call, and a call of one is no batch; an empty receive is not counted: polling is not the app's."""
     queue.send([])
     queue.send([Outgoing(body="a")])
     queue.send([Outgoing(body="b")] * 11)

@@ -141,7 +141,8 @@ class Bench:
     # -- handling ------------------------------------------------------------------------------------
     def receive(self) -> Message:
         """The next message."""
-        (message,) = self.stack.queue.receive(1)
+        received: list[Message] = self.stack.queue.receive(1)
+        (message,) = received
         return message
 
     def handle(self, message: Message, *, seconds: float = INVOCATION.total_seconds()) -> bool:
@@ -213,17 +214,19 @@ class Bench:
     @property
     def requests(self) -> Requests:
         """What the engine asked for so far."""
-        return self.stack.requests
+        requests: Requests = self.stack.requests
+        return requests
 
     @property
     def readable(self) -> Ports:
         """The app's world; what is asked of it is not counted."""
         if isinstance(self.world, MotoWorld):
-            ports: Ports = self.stack.readable
-            return ports
+            readable: Ports = self.stack.readable
+            return readable
         unseen = Requests()
         table, blobs = self.stack.table.counted_by(unseen), self.stack.blobs.counted_by(unseen)
-        return replace(self.stack.ports, table=table, blobs=blobs)
+        ports: Ports = replace(self.stack.ports, table=table, blobs=blobs)
+        return ports
 
     def runs(self, function_id: str = "f") -> list[RunView]:
         """The runs, in the order in which they were made."""
