@@ -9,18 +9,23 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from moto.core.botocore_stubber import MockRawResponse
 
 from stepbridge import App, ConfigError, Context, ContextSync, event
 from stepbridge.aws import dispatcher
+from stepbridge.aws.clients import Clients
 from stepbridge.aws.entry import Dispatcher
-from stepbridge.aws.settings import variable
+from stepbridge.aws.settings import Settings, variable
 from stepbridge.aws.wiring import SystemClock
 from stepbridge.core.items import HEAD_SK, head_of
 from stepbridge.core.limits import LEASE_MARGIN
@@ -339,6 +344,124 @@ def test_without_its_table_every_message_stays_and_the_log_says_why(
     assert bench.call([message]) == [message.id]
     assert f"The DynamoDB table {table} does not exist" in calm.text
     assert "Mend: deploy the stack, or correct STEPBRIDGE_TABLE" in calm.text
+
+
+NOISE = "".join(sha256(str(index).encode()).hexdigest() for index in range(1_000))
+"""Above what the table keeps, however it is packed."""
+
+
+def needy() -> App:
+    """Functions that each need one thing more than the table."""
+    app = App("shop", publish_finished=True)
+
+    @app.function("tells", trigger=event("tells"))
+    async def tells(ctx: Context) -> None:
+        """Its end is told on the bus."""
+
+    @app.function("sleeps", trigger=event("sleeps"))
+    async def sleeps(ctx: Context) -> None:
+        await ctx.step.sleep("nap", "2 days")
+
+    @app.function("delays", trigger=event("delays"))
+    async def delays(ctx: Context) -> None:
+        await ctx.step.sleep("nap", "1m")
+
+    @app.function("keeps", trigger=event("keeps"))
+    async def keeps(ctx: Context) -> str:
+        return NOISE
+
+    return app
+
+
+def _name_of(arn: str) -> str:
+    return arn.rpartition("/")[2]
+
+
+def _without_bus(clients: Clients, settings: Settings) -> None:
+    bus = _name_of(settings.bus_arn)
+    for rule in ("log", "shop"):
+        clients.events().remove_targets(Rule=rule, EventBusName=bus, Ids=["queue"])
+        clients.events().delete_rule(Name=rule, EventBusName=bus)
+    clients.events().delete_event_bus(Name=bus)
+
+
+MISSING: dict[str, tuple[Callable[[Clients, Settings], object], str, str, str]] = {
+    "bus": (_without_bus, "tells", "The event bus", "bus_arn"),
+    "schedule group": (
+        lambda clients, settings: clients.scheduler().delete_schedule_group(Name=settings.schedule_group),
+        "sleeps",
+        "The schedule group",
+        "schedule_group",
+    ),
+    "queue": (
+        lambda clients, settings: clients.sqs().delete_queue(QueueUrl=settings.queue_url),
+        "delays",
+        "The SQS queue",
+        "queue_url",
+    ),
+    "bucket": (
+        lambda clients, settings: clients.s3().delete_bucket(Bucket=settings.blobs_bucket),
+        "keeps",
+        "The S3 bucket",
+        "blobs_bucket",
+    ),
+}
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_what_is_missing_is_named_and_the_message_stays(
+    world: MotoWorld, clock: VirtualClock, calm: pytest.LogCaptureFixture, missing: str
+) -> None:
+    """The resource, that it does not exist, and the variable that says which one it is."""
+    remove, name, what, setting = MISSING[missing]
+    bench = Bench(needy(), world, clock)
+    bench.put(name)
+    (message,) = bench.receive()
+    remove(world.clients, bench.stack.settings)
+    assert bench.call([message]) == [message.id]
+    assert f"{what} {getattr(bench.stack.settings, setting)} does not exist" in calm.text
+    assert f"Mend: deploy the stack, or correct {variable(setting)}" in calm.text
+
+
+DENIED: dict[str, tuple[str, str, str, bytes]] = {
+    "dynamodb:UpdateItem": ("tells", "dynamodb", "UpdateItem", b'{"__type": "AccessDeniedException"}'),
+    "events:PutEvents": ("tells", "events", "PutEvents", b'{"__type": "AccessDeniedException"}'),
+    "sqs:SendMessage": ("delays", "sqs", "SendMessage", b'{"__type": "com.amazonaws.sqs#AccessDenied"}'),
+    "scheduler:CreateSchedule": ("sleeps", "scheduler", "CreateSchedule", b'{"__type": "AccessDeniedException"}'),
+    "s3:PutObject": ("keeps", "s3", "PutObject", b"<Error><Code>AccessDenied</Code></Error>"),
+}
+"""Permissions, and how each service says that one is missing."""
+
+
+@pytest.mark.parametrize("permission", DENIED)
+def test_a_missing_permission_is_named_and_the_message_stays(
+    world: MotoWorld, clock: VirtualClock, calm: pytest.LogCaptureFixture, permission: str
+) -> None:
+    """Once it is given, the run goes on with what came back."""
+    name, service, operation, body = DENIED[permission]
+    headers = {"x-amzn-errortype": "AccessDeniedException"} if service == "scheduler" else {}
+
+    def deny(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
+        return AWSResponse(request.url, 403, HTTPHeaders.from_dict(headers), MockRawResponse(body))
+
+    bench = Bench(needy(), world, clock)
+    bench.put(name)
+    (message,) = bench.receive()
+    emitter = getattr(bench.stack.counted.clients, service)().meta.events
+    emitter.register_first(f"before-send.{service}.{operation}", deny)
+    try:
+        assert bench.call([message]) == [message.id]
+    finally:
+        emitter.unregister(f"before-send.{service}.{operation}", deny)
+    assert "refuses this role" in calm.text
+    assert f"Mend: allow the role {permission}" in calm.text
+    while (at := world.next_at()) is not None:
+        clock.move_to(max(at, clock.now()))
+        world.fire_due()
+        if messages := bench.receive():
+            back = bench.call(messages)
+            bench.stack.queue.acknowledge([one for one in messages if one.id not in back])
+    assert {run.status for run in bench.runs()} == {"COMPLETED"}
 
 
 def test_a_missing_setting_fails_the_start_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.events.models import EventsBackend
 from moto.events.utils import EventTemplateParser
+from moto.scheduler.exceptions import ScheduleGroupNotFound
+from moto.scheduler.models import EventBridgeSchedulerBackend
 
 from stepbridge.memory.bus import refusal
 
@@ -27,6 +29,8 @@ def mended() -> Iterator[None]:
     """Meanwhile moto is as said here; to be entered, used and left under the lock around moto."""
     with ExitStack() as undo:
         undo.enter_context(patch.object(EventsBackend, "put_events", _refusing(EventsBackend.put_events)))
+        create = EventBridgeSchedulerBackend.create_schedule
+        undo.enter_context(patch.object(EventBridgeSchedulerBackend, "create_schedule", _grouped(create)))
         undo.enter_context(patch.object(Table, "query", _narrow(Table.query)))
         undo.enter_context(patch.object(EventTemplateParser, "parse", _whole(EventTemplateParser.parse)))
         yield
@@ -53,6 +57,17 @@ def _whole(parse: Callable[..., Any]) -> Callable[..., Any]:
         return {name: value for name, value in event.items() if name != "ingestion-time"}
 
     return parsed
+
+
+def _grouped(create: Callable[..., Any]) -> Callable[..., Any]:
+    """`CreateSchedule` in a group that is not there, which moto takes for a fault of its own."""
+
+    def create_schedule(backend: EventBridgeSchedulerBackend, **asked: Any) -> Any:
+        if asked["group_name"] not in backend.schedule_groups:
+            raise ScheduleGroupNotFound(asked["group_name"])
+        return create(backend, **asked)
+
+    return create_schedule
 
 
 def _narrow(query: Callable[..., Any]) -> Callable[..., Any]:
