@@ -13,6 +13,7 @@ import pytest
 
 from stepbridge.aws.settings import variable
 from stepbridge.aws.wiring import SystemClock
+from stepbridge.core.instants import to_ms
 from stepbridge.core.items import HEAD_SK, head_of
 from stepbridge.core.messages import Go, Start, message_text
 from stepbridge.core.records import EventRecord, Head, Status
@@ -40,6 +41,11 @@ class Cloud:
         """All runs."""
         reader = Reader(self.stack.readable)
         return [reader.view(head_of(item)) for item in self.stack.table.items() if item["sk"] == HEAD_SK]
+
+    def claims(self, run_id: str) -> int:
+        """How many invocations have had the run."""
+        (epoch,) = [i["ep"] for i in self.stack.table.items() if (i["pk"], i["sk"]) == (f"R#{run_id}", HEAD_SK)]
+        return int(epoch)
 
     def hold(self, function_id: str) -> str:
         """Another invocation begins a run of the function and is busy with it; the message that asks for the run."""
@@ -104,11 +110,7 @@ def failures(answer: Answer) -> list[str]:
 
 def test_a_run_completes_over_its_invocations(cloud: Cloud, running: Sandbox) -> None:
     """Started by EventBridge's envelope, resumed by the queue's own messages: a sleep and an invoked child."""
-    event = {"Records": [record("eventbridge", "m1", name="order/created", orderId="o-1")]}
-    assert failures(running.invoke(event)) == []
-    while messages := cloud.receive():
-        assert failures(running.invoke(cloud.stack.queue.event(messages))) == []
-        cloud.stack.queue.acknowledge(messages)
+    play(cloud, running, {"Records": [record("eventbridge", "m1", name="order/created", orderId="o-1")]})
     outputs = {run.function_id: (run.status, run.output) for run in cloud.runs()}
     assert outputs["fulfil-order"] == ("COMPLETED", {"order": {"id": "o-1"}, "cents": 42})
     assert outputs["price"] == ("COMPLETED", 42)
@@ -151,3 +153,105 @@ def test_a_test_event_of_the_console_is_an_error_that_says_what_to_do(running: S
     assert (answer.kind, answer.body["errorType"]) == ("error", "ValueError")
     assert "Mend: send events to the bus" in answer.body["errorMessage"]
     assert failures(running.invoke({"Records": [record("eventbridge", "m1", name="ping")]})) == []
+
+
+SHAPES_APP = """
+import sys
+import stepbridge.aws
+from stepbridge import App, Context, event
+
+app = App("orders")
+
+def loaded() -> list[str]:
+    return sorted(sys.modules)
+
+@app.function("greet", trigger=event("user/created"))
+async def greet(ctx: Context) -> str:
+    return await ctx.step.run("say", str.upper, ctx.event.data["name"])
+
+@app.function("look", trigger=event("user/created"))
+async def look(ctx: Context) -> list[str]:
+    return await ctx.step.run("look", loaded)
+
+@app.function("thumbnail", trigger=event("Object Created", source="aws.s3"))
+async def thumbnail(ctx: Context) -> list[str]:
+    return [ctx.event.id, ctx.event.data["bucket"]["name"], ctx.event.data["object"]["key"]]
+
+@app.function("nap", trigger=event("Object Created", source="aws.s3"))
+async def nap(ctx: Context) -> None:
+    await ctx.step.sleep("nap", "2h")
+
+handler = stepbridge.aws.dispatcher(app)
+"""
+NOT_FOR_A_FIRST_STEP = {
+    "aws_cdk",
+    "aws_lambda_powertools",
+    "boto3",
+    "celpy",
+    "cryptography",
+    "jinja2",
+    "moto",
+    "opentelemetry",
+    "s3transfer",
+    "starlette",
+    "typer",
+    "uvicorn",
+    "stepbridge.aws.kms",
+    "stepbridge.cdk",
+    "stepbridge.cli",
+    "stepbridge.client",
+    "stepbridge.console",
+    "stepbridge.local",
+    "stepbridge.memory",
+    "stepbridge.testing",
+}
+
+
+@pytest.fixture
+def of_shapes(cloud: Cloud, tmp_path: Path) -> Iterator[Sandbox]:
+    """An app with a function for each shape, waiting for work."""
+    (tmp_path / "shapes.py").write_text(SHAPES_APP)
+    with sandbox(tmp_path, "shapes.handler", cloud.environment) as held:
+        yield held
+
+
+def play(cloud: Cloud, running: Sandbox, event: dict[str, Any]) -> None:
+    """Hands the event over, then all that the engine sends itself; nothing comes back."""
+    assert failures(running.invoke(event)) == []
+    while messages := cloud.receive():
+        assert failures(running.invoke(cloud.stack.queue.event(messages))) == []
+        cloud.stack.queue.acknowledge(messages)
+
+
+def recorded(shape: str) -> dict[str, Any]:
+    """An event as AWS sends it, but of today: a run may last 366 days."""
+    now = SystemClock().now()
+    text = (EVENTS / f"{shape}.json").read_text().replace("1735689600000", str(to_ms(now)))
+    event: dict[str, Any] = json.loads(text.replace("2025-01-01T00:00:00Z", f"{now:%Y-%m-%dT%H:%M:%SZ}"))
+    return event
+
+
+def test_every_recorded_shape_is_understood(cloud: Cloud, of_shapes: Sandbox) -> None:
+    """An S3 event by its bus, a plain `PutEvents`, our client's, the engine's own message, and Scheduler's."""
+    shapes = ["aws_service", "eventbridge", "eventbridge_from_our_client", "engine"]
+    for shape in shapes:
+        play(cloud, of_shapes, recorded(shape))
+    runs = cloud.runs()
+    (thumbnail,) = [run for run in runs if run.function_id == "thumbnail"]
+    assert thumbnail.output == ["6a7e8feb-b491-4cf7-a9f1-bf3703467718", "in", "a b"]
+    assert [run.output for run in runs if run.function_id == "greet"] == ["ADA"] * 3
+    (nap,) = [run for run in runs if run.function_id == "nap"]
+    (scheduled,) = recorded("scheduler")["Records"]
+    wake = {**json.loads(scheduled["body"]), "r": nap.run_id}
+    before = cloud.claims(nap.run_id)
+    play(cloud, of_shapes, {"Records": [{**scheduled, "body": json.dumps(wake)}]})
+    assert (cloud.claims(nap.run_id), nap.status) == (before + 1, "SLEEPING")
+
+
+def test_a_first_step_loads_what_it_needs_and_no_more(cloud: Cloud, of_shapes: Sandbox) -> None:
+    """Seen from inside a step of the first run of a new sandbox."""
+    play(cloud, of_shapes, recorded("eventbridge"))
+    (look,) = [run for run in cloud.runs() if run.function_id == "look"]
+    loaded = {name for module in look.output for name in (module, module.partition(".")[0])}
+    assert {"stepbridge.aws.table", "botocore", "pydantic"} <= loaded
+    assert loaded & NOT_FOR_A_FIRST_STEP == set()

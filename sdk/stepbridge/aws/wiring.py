@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from stepbridge.aws.blobs import S3Blobs
 from stepbridge.aws.bus import EventBridgeBus
 from stepbridge.aws.clients import Clients
-from stepbridge.aws.kms import KmsKeys
 from stepbridge.aws.observability import ObservedTable, Observer
 from stepbridge.aws.queue import SqsQueue
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.table import DynamoTable
 from stepbridge.aws.timers import SchedulerTimers
-from stepbridge.engine.sealing import Keys, sealed
 from stepbridge.ports import Clock, Ports
+
+if TYPE_CHECKING:
+    from stepbridge.engine.sealing import Keys
 
 
 class SystemClock:
@@ -65,5 +67,11 @@ def ports(
         blocking=True,
     )
     if keys is None and settings.encryption_keys:
+        from stepbridge.aws.kms import KmsKeys
+
         keys = KmsKeys(clients.kms, settings.encryption_keys.split(","))
-    return made if keys is None else sealed(made, keys)
+    if keys is None:
+        return made
+    from stepbridge.engine.sealing import sealed
+
+    return sealed(made, keys)
