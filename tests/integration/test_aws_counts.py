@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from botocore.awsrequest import AWSPreparedRequest
 from moto.core.botocore_stubber import BotocoreStubber
 
 from stepbridge import App
+from stepbridge.core.conditions import Absent, Change, Key, equals
 from stepbridge.local.moto import MotoWorld
+from stepbridge.ports import Table
 from stepbridge.testing import Simulation
 from tests.counting import DEALS, QUEUE, Deal, owed, spent
 
@@ -101,3 +104,39 @@ def test_the_simulation_counts_as_the_wire_does(deal: Deal) -> None:
         counted.append((asked, asked.write_units, asked.read_units))
     assert counted[0] == counted[1]
     assert counted[1][1:] == (deal.price.write_units, deal.price.reads)
+
+
+OPERATIONS: dict[str, Callable[[Table], object]] = {
+    "a put": lambda table: table.put({"pk": "p", "sk": "s", "v": "x" * 3000}),
+    "a put that is refused is billed on the larger item": lambda table: table.put({"pk": "p", "sk": "s"}, Absent()),
+    "an update": lambda table: table.update(Key("p", "s"), Change(set={"v": "y" * 1500}, add={"n": 1})),
+    "an update that is refused": lambda table: table.update(Key("p", "s"), Change(remove=("v",)), equals("n", 7)),
+    "an update that makes the item": lambda table: table.update(Key("p", "t"), Change(default={"gp": "f", "gs": "1"})),
+    "an update of what is listed": lambda table: table.update(Key("p", "t"), Change(set={"ls": "COMPLETED"})),
+    "an update that moves in the list": lambda table: table.update(Key("p", "t"), Change(set={"gs": "2"})),
+    "a read": lambda table: table.get(Key("p", "s")),
+    "a read of nothing": lambda table: table.get(Key("p", "none")),
+    "a query": lambda table: list(table.query("p")),
+    "a query by the list": lambda table: table.query_index("f"),
+    "a deletion": lambda table: table.delete(Key("p", "t")),
+    "a deletion of nothing": lambda table: table.delete(Key("p", "t")),
+}
+
+
+def test_every_operation_is_billed_alike_on_both() -> None:
+    """By DynamoDB's rules: an update on the whole item, a refused condition too, the list on top."""
+    bills = []
+    for backend in ("memory", "moto"):
+        app = App("shop")
+        with Simulation(app, backend=backend) as sim:
+            (site,) = sim._sites
+            bill = []
+            for operation in OPERATIONS.values():
+                before = sim.requests
+                operation(site.stack.ports.table)
+                asked = sim.requests.since(before)
+                bill.append((asked.write_units, asked.read_units))
+            bills.append(dict(zip(OPERATIONS, bill, strict=True)))
+    assert bills[0] == bills[1]
+    assert bills[1]["a put that is refused is billed on the larger item"] == (3, 0)
+    assert bills[1]["an update that moves in the list"] == (3, 0)
