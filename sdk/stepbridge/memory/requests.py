@@ -34,7 +34,8 @@ class Requests(Counter[str]):
     def count(self, operation: str, times: int = 1, *, write_units: float = 0.0, read_units: float = 0.0) -> None:
         """Counts `times` requests and the units of all of them together."""
         with self._lock:
-            self[operation] += times
+            if times:
+                self[operation] += times
             self.write_units += write_units
             self.read_units += read_units
 
