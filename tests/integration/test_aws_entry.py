@@ -21,16 +21,18 @@ from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from moto.core.botocore_stubber import MockRawResponse
 
-from stepbridge import App, ConfigError, Context, ContextSync, event
+from stepbridge import App, Cancel, ConfigError, Context, ContextSync, event, invoke_only
 from stepbridge.aws import dispatcher
 from stepbridge.aws.clients import Clients
 from stepbridge.aws.entry import Dispatcher
 from stepbridge.aws.settings import Settings, variable
 from stepbridge.aws.wiring import SystemClock
+from stepbridge.core.ids import child_run_id, step_key
 from stepbridge.core.items import HEAD_SK, head_of
 from stepbridge.core.limits import LEASE_MARGIN
-from stepbridge.core.messages import Start, work_of
-from stepbridge.core.records import Head, Status
+from stepbridge.core.messages import Cancel as CancelRun
+from stepbridge.core.messages import Start, message_text, work_of
+from stepbridge.core.records import EventRecord, Head, Status
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.store import Store
 from stepbridge.local.moto import MotoStack, MotoWorld
@@ -300,6 +302,40 @@ def test_parallel_steps_go_on_in_the_next_invocation_each_once(world: MotoWorld,
     assert [run.output for run in bench.runs()] == [sum(range(100))]
     assert effects == dict.fromkeys(range(100), 1)
     assert calls > 1
+
+
+@pytest.mark.parametrize("colour", ["async", "sync"])
+def test_the_child_of_a_dead_invocation_ends_with_its_cancelled_parent(
+    world: MotoWorld, clock: VirtualClock, colour: str
+) -> None:
+    """Whose message comes back to a cancelled run: the child that it had begun is found by a replay, and cancelled."""
+    app = App("shop")
+
+    @app.function("child", trigger=invoke_only())
+    def child(ctx: ContextSync) -> None: ...
+
+    async def handle(ctx: Context) -> None:
+        await ctx.step.invoke("ask", function=child)
+
+    def handle_sync(ctx: ContextSync) -> None:
+        ctx.step.invoke("ask", function=child)
+
+    handlers: dict[str, Any] = {"async": handle, "sync": handle_sync}
+    app.function("f", trigger=event("go"), cancel=[Cancel("stop")])(handlers[colour])
+    bench = Bench(app, world, clock)
+    event_record = EventRecord(name="go", id="e", ts=0, source="t", data="{}")
+    start = message_text(Start(run_id="run", function_id="f", event=event_record, created_at=START))
+    bench.hold(start)
+    bench.stack.readable.queue.send([Outgoing(body=message_text(CancelRun(run_id="run", reason="by hand")))])
+    messages = bench.receive()
+    assert bench.call(messages) == []
+    bench.stack.queue.acknowledge(messages)
+    bench.stack.readable.queue.send([Outgoing(body=start)])
+    messages = bench.receive()
+    assert bench.call(messages) == []
+    bench.stack.queue.acknowledge(messages)
+    (told,) = [work_of(message.body) for message in bench.receive()]
+    assert told == CancelRun(run_id=child_run_id("run", step_key("ask", 0)), reason="its parent has ended")
 
 
 def test_nothing_runs_on_after_the_return(world: MotoWorld, clock: VirtualClock) -> None:

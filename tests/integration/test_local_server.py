@@ -214,7 +214,8 @@ def test_a_run_names_its_children_in_other_apps() -> None:
         assert steps["nowhere"]["child_run_id"] not in {None, child_id}
         child = eventually(lambda: (found := ask(server, "GET", f"/api/runs/{child_id}")[1]).get("steps") and found)
         assert (child["app_id"], child["parent_id"]) == ("there", run_id)
-        assert child["steps"][0]["waits_for"] == [{"event": "on", "match": {}, "if_exp": None}]
+        (want,) = child["steps"][0]["waits_for"]
+        assert (want["event"], want["match"], want["if_exp"]) == ("on", {}, None)
         ask(server, "POST", "/api/events", {"name": "on", "data": {}})
         ended(server, child_id)
 

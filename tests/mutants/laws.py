@@ -394,17 +394,17 @@ MUTANTS: Final = (
     Mutant(
         "an item of a map joins before it is recorded",
         "engine/mapping.py",
-        "        self._store.put_item_register(parent.run_id, parent.step_key, item.index, register)\n"
+        "        self._store.joins.record(parent.run_id, parent.step_key, item.index, register)\n"
         "        follower = item.index + item.lanes\n",
-        "        self._store.join_item(parent.run_id, parent.step_key, item.index, item.count, register.ended_at)\n"
-        "        self._store.put_item_register(parent.run_id, parent.step_key, item.index, register)\n"
+        "        self._store.joins.join(parent.run_id, parent.step_key, item.index, item.count, register.ended_at)\n"
+        "        self._store.joins.record(parent.run_id, parent.step_key, item.index, register)\n"
         "        follower = item.index + item.lanes\n",
         WAITS,
     ),
     Mutant(
         "a map is collected before all its items are there",
         "engine/mapping.py",
-        "        if not self._store.is_joined(run_id, step_key, count):\n            return None\n",
+        "        if not self._store.joins.is_joined(run_id, step_key, count):\n            return None\n",
         "",
         WAITS,
     ),

@@ -86,7 +86,7 @@ def items_of(bench: Bench) -> list[Message]:
     return found
 
 
-class Killed(BaseException):
+class Killed(GeneratorExit):
     """What a test's function raises where a real one kills its process: nothing after it is done."""
 
 

@@ -66,13 +66,13 @@ class Items:
         return Acknowledge()
 
     def _count(self, work: Item, now: datetime, amount: int) -> int:
-        return self._store.count_item(work.parent, now, amount=amount)
+        return self._store.joins.count(work.parent, now, amount=amount)
 
     def _load(self, work: Item, is_repeated: bool) -> str | None:  # noqa: FBT001 - private
         head = self._store.head(work.parent.run_id)
         if head is None or head.status.is_terminal:
             return None
-        if is_repeated and (register := self._store.item_register(work.parent)) is not None:
+        if is_repeated and (register := self._store.joins.register(work.parent)) is not None:
             self._maps.finished(work.parent, register, target=work.target, extra=work.extra)
             return None
         return self._payloads.text(work.value)

@@ -79,7 +79,7 @@ class Maps:
         """One item has come to its end: record it, begin the next of its lane, join. `extra`: what it carried."""
         item = parent.item
         assert item is not None  # noqa: S101 - called for items only
-        self._store.put_item_register(parent.run_id, parent.step_key, item.index, register)
+        self._store.joins.record(parent.run_id, parent.step_key, item.index, register)
         follower = item.index + item.lanes
         if item.lanes and follower < item.count and not (item.target and self._is_over(parent.run_id)):
             max_attempts, *texts = json.loads(self._payloads.text(Blob(item.source)))
@@ -88,7 +88,7 @@ class Maps:
             )
             work = self._work(_with(parent, following), target or item.target, texts[follower], max_attempts, app_id)
             self._send([replace(work, extra=extra)])
-        if self._store.join_item(
+        if self._store.joins.join(
             parent.run_id, parent.step_key, item.index, item.count, register.ended_at
         ) and self._store.set_wake(parent.run_id, parent.step_key):
             self._send([Go(run_id=parent.run_id, why="map")])
@@ -99,9 +99,9 @@ class Maps:
 
     def collect(self, run_id: str, step_key: str, count: int) -> list[Register] | None:
         """The registers of all items, in order; None while items are on their way."""
-        if not self._store.is_joined(run_id, step_key, count):
+        if not self._store.joins.is_joined(run_id, step_key, count):
             return None
-        return list(self._store.item_registers(run_id, step_key, count))
+        return list(self._store.joins.registers(run_id, step_key, count))
 
     def text(self, registers: Sequence[Register]) -> str:
         """All results as the text of the map's register."""
@@ -123,7 +123,7 @@ class Maps:
         """
         if not armed.children:
             return
-        ended = {int(register.key) for register in self._store.item_registers(run_id, armed.step_key, armed.count)}
+        ended = {int(register.key) for register in self._store.joins.registers(run_id, armed.step_key, armed.count)}
         begun = [*range(armed.children), *(index + armed.children for index in ended)]
         left = [index for index in begun if index < armed.count and index not in ended]
         self._send([Cancel(run_id=_child_id(run_id, armed.step_key, index), reason=reason) for index in left])

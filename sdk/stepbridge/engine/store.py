@@ -17,7 +17,6 @@ from stepbridge.core.conditions import (
     Change,
     Condition,
     Item,
-    Key,
     Present,
     Value,
     both,
@@ -28,7 +27,6 @@ from stepbridge.core.ids import digest
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import (
     HEAD_SK,
-    JOIN_SK,
     REGISTER_PREFIX,
     armed_of,
     armed_text,
@@ -37,7 +35,6 @@ from stepbridge.core.items import (
     head_key,
     head_of,
     index_partition,
-    map_pk,
     page_key,
     register_item,
     register_key,
@@ -53,7 +50,7 @@ from stepbridge.core.items import (
     wait_key,
     wait_of,
 )
-from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, MAP_SHARD, RETENTION, RUN_MAX
+from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX
 from stepbridge.core.records import (
     TERMINAL,
     Armed,
@@ -61,13 +58,13 @@ from stepbridge.core.records import (
     Failure,
     Head,
     Mark,
-    Parent,
     Register,
     Status,
     Stored,
     Wait,
 )
 from stepbridge.core.transitions import Cause, allowing
+from stepbridge.engine.joins import Joins
 from stepbridge.errors import UnreadableError
 from stepbridge.ports import Table
 
@@ -120,6 +117,7 @@ class Store:
         self._table = table
         self._retention = retention_seconds
         self._known: set[tuple[str, str]] = set()
+        self.joins = Joins(table, self._far)
 
     # -- the head ----------------------------------------------------------------------------------
     def enqueue(self, head: Head) -> Head | None:
@@ -336,57 +334,6 @@ class Store:
             stored = stored_value(item, "v")
             if stored is not None:
                 yield int(str(item["sk"]).partition("#")[0]), stored
-
-    # -- maps --------------------------------------------------------------------------------------
-    def put_item_register(self, run_id: str, step_key: str, index: int, register: Register) -> None:
-        """Writes the register of a map's item, once."""
-        shard, _ = divmod(index, MAP_SHARD)
-        item = register_item(run_id, register)
-        item.update({"pk": map_pk(run_id, step_key, shard), "sk": f"S#{index:09}", "ttl": self._far(register.ended_at)})
-        self._table.put(item, Absent("sk"))
-
-    def count_item(self, parent: Parent, now: datetime, *, amount: int) -> int:
-        """Counts the executions of an item that have begun anew and not ended; how many there are now."""
-        index = parent.item.index if parent.item is not None else 0
-        key = Key(map_pk(parent.run_id, parent.step_key, index // MAP_SHARD), f"#began#{index:09}")
-        change = Change(add={"n": amount}, default={"ttl": self._far(now)})
-        return int((self._table.update(key, change).item or {}).get("n", 0))
-
-    def join_item(self, run_id: str, step_key: str, index: int, count: int, now: datetime) -> bool:
-        """Marks an item as done; whether all of the map are, as far as its shard can tell."""
-        shard, place = divmod(index, MAP_SHARD)
-        last_shard, rest = divmod(count - 1, MAP_SHARD)
-        wanted = rest + 1 if shard == last_shard else MAP_SHARD
-        if not self._mark(map_pk(run_id, step_key, shard), place, wanted, now):
-            return False
-        return last_shard == 0 or self._mark(map_pk(run_id, step_key), shard, last_shard + 1, now)
-
-    def _mark(self, pk: str, number: int, wanted: int, now: datetime) -> bool:
-        change = Change(set={f"d{number}": 1}, default={"ttl": self._far(now)})
-        item = self._table.update(Key(pk, JOIN_SK), change).item or {}
-        return sum(name[:1] == "d" for name in item) == wanted
-
-    def is_joined(self, run_id: str, step_key: str, count: int) -> bool:
-        """Whether every item of a map is done."""
-        last_shard, rest = divmod(count - 1, MAP_SHARD)
-        pk, wanted = (
-            (map_pk(run_id, step_key), last_shard + 1) if last_shard else (map_pk(run_id, step_key, 0), rest + 1)
-        )
-        item = self._table.get(Key(pk, JOIN_SK)) or {}
-        return sum(name[:1] == "d" for name in item) == wanted
-
-    def item_register(self, parent: Parent) -> Register | None:
-        """The register of one item of a map, or None."""
-        index = parent.item.index if parent.item is not None else 0
-        pk = map_pk(parent.run_id, parent.step_key, index // MAP_SHARD)
-        item = self._table.get(Key(pk, f"S#{index:09}"))
-        return None if item is None else register_of(item)
-
-    def item_registers(self, run_id: str, step_key: str, count: int) -> Iterable[Register]:
-        """The registers of a map's items, in order."""
-        for shard in range((count - 1) // MAP_SHARD + 1):
-            for item in self._table.query(map_pk(run_id, step_key, shard), after=JOIN_SK):
-                yield register_of(item)
 
     # -- helpers -----------------------------------------------------------------------------------
     def _far(self, at: datetime) -> int:
