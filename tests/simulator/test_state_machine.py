@@ -170,9 +170,14 @@ class Machine(RuleBasedStateMachine):
             self.storm.luck.planned.clear()
             self.storm.end()
             assert {run.status for run in self.storm.runs()} <= {"COMPLETED", "CANCELLED"}
-            assert self.storm.leftovers() == []
+            assert self._left_but_for_the_cancelled() == []
         finally:
             self.storm.__exit__(None, None, None)
+
+    def _left_but_for_the_cancelled(self) -> list[str]:
+        """A crash between a wait and the head that lists it, and then a cancel: that wait expires, by its ttl."""
+        cancelled = [run.run_id for run in self.storm.runs() if run.status == "CANCELLED"]
+        return [left for left in self.storm.leftovers() if not any(f" '{run_id}#" in left for run_id in cancelled)]
 
 
 def _id_in(output: Any) -> str:
