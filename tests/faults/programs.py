@@ -226,6 +226,15 @@ def sends_events_that_start_others(app: App) -> None:
         return ctx.step.run("n", effect, f"n{ctx.event.data['n']}")
 
 
+@program(("go", {"k": 1, "n": 1}), ("go", {"k": 1, "n": 2}), ("paid", {"k": 1}))
+def one_event_for_two_runs(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        found = await ctx.step.wait_for_event("w", event="paid", match="data.k", timeout="7 days")
+        await ctx.step.run("after", effect, f"after {ctx.event.data['n']}")
+        return found and found.data
+
+
 @program(("go", {"k": 1}), ("paid", {"k": 1}))
 def sync_branches(app: App) -> None:
     @app.function("f", trigger=event("go"))

@@ -36,6 +36,8 @@ OPEN_MAX: Final = 60
 """Runs under way at once."""
 LEASE_SECONDS: Final = 7
 """Of a message in flight: a little longer than a lease of the drill's short invocations."""
+_LONGEST_PEACE: Final = 10.0
+"""Seconds without a kill, at most."""
 _PAID: Final = 0.3
 """Of the orders that are not paid yet, at each look."""
 LEG: Final = 50
@@ -57,6 +59,7 @@ class Drill:
         self._paid: set[str] = set()
         self._resumed: set[tuple[str, int]] = set()
         self._next_kill = 0.0
+        self._next_through = 0
 
     def tell(self, *words: object) -> int:
         """Has the parent of the dispatchers do something."""
@@ -76,7 +79,7 @@ class Drill:
             self._begin(runs, ended)
             if sum(ended.values()) == total(runs) and self._is_still():
                 break
-            self._kill(report, workers)
+            self._kill(report, workers, ended.total())
             time.sleep(_LOOK_SECONDS)
         report.seconds = time.monotonic() - began
         judge(report, self._stack, effects)
@@ -112,13 +115,15 @@ class Drill:
     def _is_still(self) -> bool:
         return not messages_in(self._stack.settings.queue_url)
 
-    def _kill(self, report: Report, workers: int) -> None:
-        if time.monotonic() < self._next_kill:
+    def _kill(self, report: Report, workers: int, through: int) -> None:
+        """One process or several, whenever a few more runs are through, and anyway after a while."""
+        if through < self._next_through and time.monotonic() < self._next_kill:
             return
         chance = fraction("kill", str(self._seed), str(report.volleys))
         report.kills += self.tell("kill", 1 + int(chance * workers), report.volleys)
         report.volleys += 1
-        self._next_kill = time.monotonic() + 1.5 + 2 * fraction("pause", str(self._seed), str(report.volleys))
+        self._next_through = through + 1 + int(6 * fraction("pause", str(self._seed), str(report.volleys)))
+        self._next_kill = time.monotonic() + _LONGEST_PEACE
 
 
 @contextmanager

@@ -9,6 +9,7 @@ CRASHES: Final = "tests/faults/test_every_crash_point.py"
 ACCEPTANCE: Final = "tests/acceptance"
 WAITS: Final = "tests/waits"
 STORMS: Final = "tests/simulator"
+LAWS: Final = "tests/unit/test_store_laws.py"
 ENGINE: Final = "tests/unit/test_engine.py"
 REQUESTS: Final = "tests/unit/test_request_counts.py"
 RANDOM: Final = "tests/faults/test_random_programs.py"
@@ -44,7 +45,7 @@ MUTANTS: Final = (
         "engine/engine.py",
         "            if isinstance(answer, Acknowledge):\n",
         "            if answer is not None:\n",
-        ACCEPTANCE,
+        ENGINE,
     ),
     Mutant(
         "a message whose handling failed is acknowledged",
@@ -78,14 +79,14 @@ MUTANTS: Final = (
         "engine/engine.py",
         "if message.receives >= RESEND_AT_RECEIVE:",
         "if message.receives >= 1_000_000:",
-        STORMS,
+        ENGINE,
     ),
     Mutant(
         "an unreadable message is dropped, not buried",
         "engine/engine.py",
         "        self._ports.queue.bury(message, reason)\n",
         "",
-        STORMS,
+        ENGINE,
     ),
     # -- the order of an event's effects -------------------------------------------------------------
     Mutant(
@@ -108,7 +109,7 @@ MUTANTS: Final = (
         "engine/ingest.py",
         "        self._ports.queue.send([Outgoing(body=message_text(move.work), delay=delay)])\n",
         "",
-        ACCEPTANCE,
+        "tests/waits/test_races.py",
     ),
     Mutant(
         "an event that a run has consumed resolves its next wait too",
@@ -121,49 +122,49 @@ MUTANTS: Final = (
         "engine/arming.py",
         "self._consumed = [session.head.event.id, *(r.event_id",
         "self._consumed = [*(r.event_id",
-        WAITS,
+        "tests/waits/test_lookback.py",
     ),
     Mutant(
         "looking back finds an event a second time",
         "engine/arming.py",
         'if row["id"] in self._consumed or not is_wanted(',
         "if not is_wanted(",
-        WAITS,
+        "tests/waits/test_lookback.py",
     ),
     Mutant(
         "looking back does not hold the expression against what it finds",
         "engine/arming.py",
         'if row["id"] in self._consumed or not is_wanted(row, expression=want.expression, trigger=want.event):',
         'if row["id"] in self._consumed:',
-        WAITS,
+        "tests/waits/test_lookback.py",
     ),
     Mutant(
         "an event is kept for looking back after the waits were read",
         "engine/ingest.py",
         "        self._keep_for_lookback(incoming)\n        woken = self._resolve_waits(incoming)\n",
         "        woken = self._resolve_waits(incoming)\n        self._keep_for_lookback(incoming)\n",
-        WAITS,
+        "tests/waits/test_lookback.py",
     ),
     Mutant(
         "what the index finds is not held against the expression",
         "core/matching.py",
         "    if not expression:\n        return True\n    compiled",
         "    if expression is not None:\n        return True\n    compiled",
-        ACCEPTANCE,
+        "tests/acceptance/test_wait_if_exp.py",
     ),
     Mutant(
         "a cancel event older than the run cancels it",
         "engine/waits.py",
         "since_ms=_cancellable_since(head)",
         "since_ms=0",
-        ACCEPTANCE,
+        "tests/waits/test_ending_early.py",
     ),
     Mutant(
         "an event of the future starts its run now",
         "engine/ingest.py",
         'if row["ts"] > to_ms(now):',
         'if row["ts"] > 10**15:',
-        ACCEPTANCE,
+        "tests/acceptance/test_events.py",
     ),
     Mutant(
         "the signatures of an event name are cached",
@@ -173,7 +174,7 @@ MUTANTS: Final = (
         "        if event_name not in cache:\n"
         "            cache[event_name] = self._table.get(signatures_key(event_name))\n"
         "        item = cache[event_name]\n",
-        WAITS,
+        LAWS,
     ),
     # -- the claim -----------------------------------------------------------------------------------
     Mutant(
@@ -181,75 +182,77 @@ MUTANTS: Final = (
         "engine/store.py",
         "both(_EXISTS, _CLAIMABLE, free)",
         "both(_EXISTS, _CLAIMABLE)",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a wake creates a run",
         "engine/store.py",
         "both(_EXISTS, _CLAIMABLE, free)",
         "either(_NO_RUN, both(_CLAIMABLE, free))",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a wake begins an ended run again",
         "engine/store.py",
         "both(_EXISTS, _CLAIMABLE, free)",
         "both(_EXISTS, free)",
+        LAWS,
     ),
     Mutant(
         "a repeated start takes a lease that is held",
         "engine/store.py",
         "both(_STARTABLE, free)",
         "_STARTABLE",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a repeated start begins an ended run again",
         "engine/store.py",
         "both(_STARTABLE, free)",
         "free",
-        ACCEPTANCE,
+        LAWS,
     ),
     Mutant(
         "the claim does not clear the wake flag",
         "engine/store.py",
         'remove=("wk",),',
         "remove=(),",
+        LAWS,
     ),
     Mutant(
         "the claim does not raise the epoch",
         "engine/store.py",
         'add={"ep": 1},',
         'add={"ep": 0},',
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a lease outlives its invocation's deadline by minutes",
         "engine/store.py",
         '"lx": to_ms(deadline + LEASE_MARGIN)',
         '"lx": to_ms(deadline + 100 * LEASE_MARGIN)',
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a lease ends before its holder does",
         "engine/store.py",
         '"lx": to_ms(deadline + LEASE_MARGIN)',
         '"lx": to_ms(deadline - 10 * LEASE_MARGIN)',
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a claim whose answer was lost bounces off itself",
         "engine/store.py",
         "if head is not None and head.holder == holder and head.status is Status.RUNNING:",
         "if head is not None and head.holder == holder and head.status is None:",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a parked run is woken by any message",
         "core/transitions.py",
         "    (_S.PARKED, Cause.RESUME): _S.SLEEPING,\n",
         "    (_S.PARKED, Cause.RESUME): _S.SLEEPING,\n    (_S.PARKED, Cause.CLAIM): _S.RUNNING,\n",
-        ACCEPTANCE,
+        LAWS,
     ),
     # -- suspend, end, cancel ------------------------------------------------------------------------
     Mutant(
@@ -257,21 +260,21 @@ MUTANTS: Final = (
         "engine/store.py",
         'return both(_HELD, equals("ep", epoch))',
         "return _HELD",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "suspend and end write over a cancelled run",
         "engine/store.py",
         'return both(_HELD, equals("ep", epoch))',
         'return equals("ep", epoch)',
-        ACCEPTANCE,
+        LAWS,
     ),
     Mutant(
         "a suspend whose answer was lost takes itself for somebody else's",
         "engine/store.py",
         "mine = standing.released_epoch == head.epoch and standing.status is head.status",
         "mine = False",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "the head sleeps before its timer is made",
@@ -297,14 +300,14 @@ MUTANTS: Final = (
         "engine/store.py",
         "when = either(_NO_RUN, _CANCELLABLE)",
         "when = _CANCELLABLE",
-        ACCEPTANCE,
+        LAWS,
     ),
     Mutant(
         "a cancel writes over an ended run",
         "engine/store.py",
         "when = either(_NO_RUN, _CANCELLABLE)",
         "when = either(_NO_RUN, _EXISTS)",
-        ACCEPTANCE,
+        LAWS,
     ),
     Mutant(
         "a message that meets an ended run does not repeat what follows its end",
@@ -318,7 +321,7 @@ MUTANTS: Final = (
         "engine/session.py",
         "(register.event_id is None or len(armed.places) > 1)",
         "register.event_id is None",
-        WAITS,
+        "tests/waits/test_any_and_signals.py",
     ),
     Mutant(
         "a wait that timed out stays armed",
@@ -359,7 +362,7 @@ MUTANTS: Final = (
         "engine/finish.py",
         "if isinstance(child, ArmedChild) and self._is_stopped(head):",
         "if isinstance(child, ArmedChild) and not self._is_stopped(head):",
-        ACCEPTANCE,
+        "tests/waits/test_ending_early.py",
     ),
     # -- joins ---------------------------------------------------------------------------------------
     Mutant(
@@ -399,14 +402,14 @@ MUTANTS: Final = (
         "        self._store.joins.join(parent.run_id, parent.step_key, item.index, item.count, register.ended_at)\n"
         "        self._store.joins.record(parent.run_id, parent.step_key, item.index, register)\n"
         "        follower = item.index + item.lanes\n",
-        WAITS,
+        "tests/waits/test_map.py",
     ),
     Mutant(
         "a map is collected before all its items are there",
         "engine/mapping.py",
         "        if not self._store.joins.is_joined(run_id, step_key, count):\n            return None\n",
         "",
-        WAITS,
+        "tests/waits/test_map.py",
     ),
     Mutant(
         "a repeated item of a map does not join again",
@@ -429,54 +432,56 @@ MUTANTS: Final = (
         "engine/store.py",
         'when: Condition = Absent("sk")',
         'when: Condition = either(Absent("sk"), Present("sk"))',
+        LAWS,
     ),
     Mutant(
         "a retry is written over by any attempt",
         "engine/store.py",
         'when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))',
         'when = equals("st", Mark.RETRY.value)',
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a retry is written over whatever stands there",
         "engine/store.py",
         'when = both(equals("st", Mark.RETRY.value), equals("at", after_attempts))',
         'when = equals("at", after_attempts)',
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a step that must not be repeated is ended by another invocation than began it",
         "engine/store.py",
         'when = both(equals("st", Mark.STARTED.value), equals("ep", started_in))',
         'when = equals("st", Mark.STARTED.value)',
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "the loser of a register keeps its own result",
         "engine/store.py",
         "return register if standing is None else register_of(standing)",
         "return register",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a replay prolongs a wait's timeout",
         "engine/store.py",
         "return wait if standing is None else wait_of(standing)",
         "return wait",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a wait is put over the one that stands",
         "engine/store.py",
         'standing = self._table.put(wait_item(wait, ttl), Absent("sk"))',
         "standing = self._table.put(wait_item(wait, ttl))",
+        LAWS,
     ),
     Mutant(
         "a run of the future is written over one that has begun",
         "engine/store.py",
         "self._table.put(item, _NO_RUN)",
         "self._table.put(item)",
-        STORMS,
+        LAWS,
     ),
     # -- what expires --------------------------------------------------------------------------------
     Mutant(
@@ -484,21 +489,21 @@ MUTANTS: Final = (
         "engine/store.py",
         '            "ttl": ended_ms // 1000 + self._retention,\n',
         "",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "what a run recorded expires while it runs",
         "engine/store.py",
         "return to_ms(at + RUN_MAX) // 1000 + self._retention",
         "return to_ms(at) // 1000 + self._retention",
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a wait expires before its deadline",
         "engine/store.py",
         "ttl = to_ms(wait.deadline) // 1000 + self._retention",
         "ttl = to_ms(wait.armed_at) // 1000",
-        STORMS,
+        LAWS,
     ),
     # -- names ---------------------------------------------------------------------------------------
     Mutant(
@@ -536,14 +541,14 @@ MUTANTS: Final = (
         "core/ids.py",
         'return digest("step", step_id, str(occurrence), length=16)',
         'return digest("step", step_id, length=16)',
-        ACCEPTANCE,
+        "tests/acceptance/test_steps.py",
     ),
     Mutant(
         "jitter is drawn, not hashed",
         "core/retry.py",
         "jitter = fraction(run_id, name, str(retry))",
         'jitter = __import__("random").random()',
-        ACCEPTANCE,
+        "tests/acceptance/test_retries.py",
     ),
     # -- the order of replay -------------------------------------------------------------------------
     Mutant(
@@ -572,7 +577,7 @@ MUTANTS: Final = (
         "engine/async_replay.py",
         "return not (self.session.inflight and min(self.session.inflight) < rank)",
         "return True",
-        ACCEPTANCE,
+        "tests/acceptance/test_parallel.py",
     ),
     # -- retries and poison --------------------------------------------------------------------------
     Mutant(
@@ -580,28 +585,28 @@ MUTANTS: Final = (
         "core/retry.py",
         "return isinstance(error, NonRetriableError | StepError | ConfigError)",
         "return isinstance(error, NonRetriableError | ConfigError)",
-        ACCEPTANCE,
+        "tests/acceptance/test_errors.py",
     ),
     Mutant(
         "attempts are counted from one too few",
         "core/retry.py",
         "if attempts >= max_attempts or _is_final(error):",
         "if attempts > max_attempts or _is_final(error):",
-        ACCEPTANCE,
+        "tests/acceptance/test_retries.py",
     ),
     Mutant(
         "a crash loop goes on for ever",
         "engine/advance.py",
         "if crashes >= CRASH_LIMIT:",
         "if crashes >= 1_000_000:",
-        STORMS,
+        ENGINE,
     ),
     Mutant(
         "failures that were seen count as crashes",
         "engine/store.py",
         'change = Change(set={"lx": 0, "fe": head.epoch})',
         'change = Change(set={"lx": 0})',
-        STORMS,
+        LAWS,
     ),
     Mutant(
         "a failed invocation keeps its lease",

@@ -17,9 +17,10 @@ from typing import Any, Final, NoReturn, assert_never
 
 from stepbridge import App
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK
+from stepbridge.core.items import HEAD_SK, armed_of
 from stepbridge.core.limits import INVOCATION
 from stepbridge.core.messages import Go, Resume, message_text
+from stepbridge.core.records import ArmedChild
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.engine import Engine
 from stepbridge.engine.store import Store
@@ -31,6 +32,7 @@ from tests.faults.crash import Crash, leftovers
 from tests.simulator.luck import Fate, Luck
 
 _BATCH: Final = 3
+_UNDER_WAY: Final = frozenset({"QUEUED", "RUNNING", "SLEEPING"})
 
 
 class Refused(Exception):  # noqa: N818 - as the adapters' own: it says what AWS did
@@ -266,10 +268,35 @@ class Storm(Simulation):
                     continue
                 assert self._known.setdefault(key, final) == final, f"{key} was {self._known[key]}, is {final}"
 
+    def settle(self) -> None:
+        """Lets happen what can happen now."""
+        self._deliver()
+
+    def stranded(self) -> list[str]:
+        """Runs that wait for nothing: no message, schedule, wait or invocation will ever move them."""
+        found: list[str] = []
+        for site in self._sites:
+            stack = site.stack
+            items = stack.table.items()
+            waits = {str(item["sk"]).partition("#")[0] for item in items if str(item["pk"]).startswith("W#")}
+            messages = stack.queue.dump()["messages"]
+            if self._flights or not all(message["internal"] for message in messages):
+                continue  # whom an event drives is not to be seen from outside
+            told = " ".join([*(message["body"] for message in messages), *stack.timers.names()])
+            heads = {str(item["pk"])[2:]: item for item in items if item["sk"] == HEAD_SK}
+            under_way = {run_id for run_id, head in heads.items() if head["st"] in _UNDER_WAY}
+            for run_id in under_way - waits:
+                armed = armed_of(str(heads[run_id].get("ar", "")))
+                children = {one.run_id for one in armed if isinstance(one, ArmedChild)}
+                if run_id not in told and not children & under_way:
+                    found.append(f"{heads[run_id]}")
+        return found
+
     @property
     def repeats(self) -> int:
         """How often, at most, one effect may take place once more: faults, and messages delivered twice."""
-        return self.faults + sum(site.stack.queue._echoes.total() for site in self._sites)
+        echoes: int = sum(site.stack.queue._echoes.total() for site in self._sites)
+        return self.faults + echoes
 
     def leftovers(self) -> list[str]:
         """What stands though it should be gone: waits, schedules, messages."""

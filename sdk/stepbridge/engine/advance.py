@@ -122,11 +122,10 @@ class Advance:
             now = self._ports.clock.now()
             if head.retry_at is not None and now < min(head.retry_at, self._finish_by(head) or head.retry_at):
                 return await self._workers.io(partial(self._sleep_on, head))
-            past = Past([], (), None)
-            if not claim.is_new or head.extra.get(RERUN):  # a rerun may have been given records
+            if isinstance(work, Start) and claim.is_new and not head.extra.get(RERUN):
+                past = Past([], (), work.event.data)  # nothing else can be there yet
+            else:
                 past = await self._workers.io(partial(self._load, head))
-            if isinstance(work, Start):
-                past = replace(past, data=work.event.data)
             session = self._session(head, past)
             outcome = session if not isinstance(session, Session) else await self._replay(session, invocation)
             held = session if isinstance(session, Session) else None

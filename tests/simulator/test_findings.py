@@ -1,0 +1,81 @@
+"""What storms and hostile programs have found, each by itself, so that it stays mended."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from stepbridge import App, Context, EventMatch, event
+from stepbridge.testing import Simulation
+from tests.simulator.luck import Fate, Luck
+from tests.simulator.storm import Storm
+
+
+@pytest.mark.parametrize("size", [10, 1_000, 50_000])
+def test_an_event_of_the_future_keeps_its_data(size: int) -> None:
+    """Also where it is too large for the run's head: the wake that begins the run reads it from beside."""
+    app = App("future")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        await ctx.step.sleep("z", "1m")
+        return ctx.event.data
+
+    data = {"text": "".join(chr(97 + number * number % 26) + str(number) for number in range(size // 5))}
+    with Simulation(app) as sim:
+        sim.send("go", data, ts=sim.now + timedelta(hours=1))
+        sim.run_until_idle()
+        assert sim.run("f").output == data
+
+
+def test_a_repeated_start_with_other_data_does_not_change_the_run() -> None:
+    """The first event's data is the run's, on every invocation, whichever message moves it."""
+    app = App("twice")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> Any:
+        await ctx.step.run("a", lambda: None)
+        return ctx.event.data["n"]
+
+    with Storm(app, luck=Luck(0, faults_left=0)) as storm:
+        storm.luck.planned += [Fate.GOES, Fate.GOES, Fate.CRASH_AFTER]  # when the step has been recorded
+        storm.send("go", {"n": 1}, id="e")
+        storm.send("go", {"n": 2}, id="e")
+        storm.advance("3m")
+        storm.end()
+        assert storm.run("f").output == 1
+
+
+def test_a_wake_of_the_near_future_finds_its_run() -> None:
+    """The invocation that makes the run's head is slower than the delay: the wake does not come too soon."""
+    app = App("near")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> str:
+        return "done"
+
+    with Storm(app, luck=Luck(0, faults_left=0)) as storm:
+        storm.luck.planned += [Fate.GOES, Fate.GOES, Fate.STALL]
+        storm.send("go", ts=storm.now + timedelta(seconds=1))
+        storm.end()
+        assert storm.run("f").status == "COMPLETED"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_looking_back_finds_what_the_run_itself_has_sent_at_once(seed: int) -> None:
+    """Whichever host takes the event in, be its clock behind that of the run's first host."""
+    app = App("skewed")
+
+    @app.function("f", trigger=event("go"), waits=[EventMatch("echo", lookback="1h")])
+    async def handler(ctx: Context) -> bool:
+        await ctx.step.sleep("a while", "2s")
+        await ctx.step.send_event("send", {"name": "echo"})
+        await ctx.step.sleep("z", "5m")
+        return await ctx.step.wait_for_event("w", event="echo", timeout="1h", lookback=True) is not None
+
+    with Storm(app, luck=Luck(seed, faults_left=0)) as storm:
+        storm.send("go")
+        storm.end()
+        assert storm.run("f").output is True
