@@ -23,19 +23,23 @@ unexport VIRTUAL_ENV
 dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
 
-test: lint types ## All that must pass: lint, types, tests with coverage, tests on other Pythons.
+test: lint types audit ## All that must pass: lint, types, tests with coverage, tests on other Pythons.
 	@sh .ci/chromium
 	$(BIN)/python -m pytest --cov
 	.ci/other-pythons
 
-lint: $(READY) ## Lint, formatting, import contracts.
+lint: $(READY) ## Lint, formatting, import contracts, leaked secrets.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
+	@git ls-files -z | xargs -0 $(BIN)/detect-secrets-hook --no-verify --baseline .secrets.baseline
 
 types: $(READY) ## Check types as we write them (mypy) and as users see them (pyright).
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/pyright
+
+audit: $(READY) ## Ask the OSV database about every package of uv.lock: one request; no network is no failure.
+	@$(BIN)/python .ci/audit
 
 soak: $(READY) ## Try thousands of generated programs and of storms; states how many.
 	$(BIN)/python -m pytest tests/faults/test_random_programs.py tests/simulator --hypothesis-profile soak \

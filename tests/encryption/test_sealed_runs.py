@@ -12,7 +12,7 @@ from stepbridge.engine.operations import Operations
 from stepbridge.errors import EncryptionError
 from stepbridge.testing import LocalKeys, Simulation
 
-SECRET = "s3cret-4242"
+SECRET = "s3cret-4242"  # pragma: allowlist secret
 LARGE = "".join(f"{SECRET}-{number * 7919 % 100_003}-" for number in range(6_000))
 """Beyond 8 KB even when it is compressed: it is a blob."""
 KEYS = LocalKeys({"a": b"a" * 32})

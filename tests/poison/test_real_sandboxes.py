@@ -71,7 +71,8 @@ class Cloud:
         pending = [Message(id=f"m{n}", body=body, receipt=f"{OWN}{n}") for n, body in enumerate(bodies)]
         while pending:
             pending = self._sandbox(pending)
-            pending += self.stack.queue.receive(10)
+            held = {one.id for one in pending}  # SQS hands out no message twice at once
+            pending += [one for one in self.stack.queue.receive(10) if one.id not in held]
 
     def _sandbox(self, pending: list[Message]) -> list[Message]:
         """One sandbox's life, or one answer; what comes back."""
