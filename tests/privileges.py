@@ -14,7 +14,7 @@ import pytest
 
 from stepbridge.aws.settings import Settings, variable
 from stepbridge.local.moto import MotoStack
-from stepbridge.local.moto_process import ACCOUNT, REGION
+from stepbridge.local.moto_process import ACCOUNT, REGION, Counted, give_back
 from tests.infra.templates import Json, Template, listed, templates_in
 
 SERVICES = ("dynamodb", "events", "s3", "scheduler", "sqs")
@@ -39,9 +39,8 @@ class Log:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Writes down what every stack that is made asks for; clients outlast stacks, so it is told apart by table."""
+        """Writes down what every stack that is made asks for, for as long as it has its clients."""
         made = MotoStack.__init__
-        watched: list[tuple[Any, Any]] = []
 
         def init(stack: MotoStack, *arguments: Any, **keywords: Any) -> None:
             made(stack, *arguments, **keywords)
@@ -53,17 +52,18 @@ class Log:
 
             for service in SERVICES:
                 events = getattr(stack.counted.clients, service)().meta.events
-                for one, old in [pair for pair in watched if pair[0] is events]:
-                    one.unregister("before-parameter-build", old)
-                    watched.remove((one, old))
-                events.register("before-parameter-build", note)
-                watched.append((events, note))
+                events.register("before-parameter-build", note, unique_id="privileges")
+
+        def back(counted: Counted) -> None:
+            for service in SERVICES:
+                events = getattr(counted.clients, service)().meta.events
+                events.unregister("before-parameter-build", unique_id="privileges")
+            give_back(counted)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(MotoStack, "__init__", init)
+            patch.setattr("stepbridge.local.moto.give_back", back)
             yield
-        for events, note in watched:
-            events.unregister("before-parameter-build", note)
 
 
 def asked_of(service: str, operation: str, params: Mapping[str, Any]) -> set[Asked]:
