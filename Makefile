@@ -57,8 +57,8 @@ poison: $(READY) ## Hostile events, and code that kills its sandbox, in every wa
 moto: $(READY) ## Play the scenarios and the acceptance suite on the AWS adapters against moto.
 	$(BIN)/python -m pytest tests/scenarios tests/acceptance --backend moto --timeout 300
 
-e2e: $(READY) $(E2E_READY) ## Deploy with the real CDK CLI to an emulator, use it, update it, destroy it (4 min).
-	$(BIN)/python -m pytest tests/e2e --timeout 400 --durations 5
+e2e: $(READY) $(E2E_READY) ## Deploy with the real CDK CLI to an emulator, use it, update it, destroy it (6 min).
+	$(BIN)/python -m pytest tests/e2e --timeout 900 --durations 5
 
 pictures: $(READY) ## Make the pictures of the guide anew.
 	@sh .ci/chromium

@@ -33,3 +33,17 @@ def sim(world: World) -> Iterator[Simulation]:
     """The whole shop."""
     with Simulation(app) as sim:
         yield sim
+
+
+@pytest.fixture(scope="session", autouse=True)
+def least_privilege(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """On moto: whatever the stories have asked of AWS, the role of the deployed dispatcher allows."""
+    if request.config.getoption("--backend") != "moto":
+        yield
+        return
+    from tests.privileges import Log, refused
+
+    log = Log()
+    with log.open():
+        yield
+    assert refused(log, tmp_path_factory.mktemp("assembly")) == []
