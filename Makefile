@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: dev test lint types unit soak moto format clean help
+.PHONY: dev test lint types unit soak moto bench cost format clean help
 
 dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
@@ -41,6 +41,14 @@ moto: $(READY) ## Play the scenarios and the acceptance suite on the AWS adapter
 
 unit: $(READY) ## Run the unit tests alone (ARGS="-k codec").
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+bench: $(READY) ## Measure, beside peers from the registries; a table and build/bench.json (ARGS="--no-peers --long").
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venvs/peers $(BIN)/uv sync --quiet --frozen --project tests/bench/peers || \
+	    echo "The peers could not be installed: their rows say so." >&2
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+cost: $(READY) ## What a month of runs costs, beside others (ARGS="--runs 1e6 --steps 5 --waits 1").
+	@$(BIN)/python -m tests.bench.prices $(ARGS)
 
 format: $(READY) ## Mend what ruff can mend.
 	$(BIN)/ruff check --fix-only .
