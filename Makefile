@@ -67,6 +67,14 @@ pictures: $(READY) ## Make the pictures of the guide anew.
 unit: $(READY) ## Run the unit tests alone (ARGS="-k codec").
 	$(BIN)/python -m pytest tests/unit $(ARGS)
 
+bench: $(READY) ## Measure, beside peers from the registries; a table and build/bench.json (ARGS="--no-peers --long").
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venvs/peers $(BIN)/uv sync --quiet --frozen --project tests/bench/peers || \
+	    echo "The peers could not be installed: their rows say so." >&2
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+cost: $(READY) ## What a month of runs costs, beside others (ARGS="--runs 1e6 --steps 5 --waits 1").
+	@$(BIN)/python -m tests.bench.prices $(ARGS)
+
 format: $(READY) ## Mend what ruff can mend.
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -26,6 +26,8 @@ from stepbridge.core.conditions import Absent, Change, Key
 from tests.unit.aws_script import Answer, Script, error, ok
 
 KEY = Key("R#1", "#")
+Echoed = tuple[str, list[tuple[str, dict[str, str]]]]
+ClientAt = Callable[[str], Clients]
 ITEM: dict[str, str | int | bytes] = {"pk": "R#1", "sk": "#", "n": -12, "v": "Größe 😀", "z": b"\0\1"}
 
 
@@ -221,7 +223,7 @@ class _Echo(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def echo() -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
+def echo() -> Iterator[Echoed]:
     """A server that answers with what it was asked: its URL, and what it has seen."""
     seen: list[tuple[str, dict[str, str]]] = []
     with ThreadingHTTPServer(("127.0.0.1", 0), type("Echo", (_Echo,), {"seen": seen})) as server:
@@ -230,14 +232,22 @@ def echo() -> Iterator[tuple[str, list[tuple[str, dict[str, str]]]]]:
         server.shutdown()
 
 
-def client_at(url: str) -> Clients:
-    """Clients of such a server."""
-    clients = Clients(region="eu-west-1", endpoint_url=url)
-    clients._session.set_credentials("key", "secret", "token")
-    return clients
+@pytest.fixture
+def client_at() -> Iterator[Callable[[str], Clients]]:
+    """Makes clients of such a server, and closes them."""
+    made: list[Clients] = []
+
+    def make(url: str) -> Clients:
+        made.append(clients := Clients(region="eu-west-1", endpoint_url=url))
+        clients._session.set_credentials("key", "secret", "token")
+        return clients
+
+    yield make
+    for clients in made:
+        clients.dynamodb().close()
 
 
-def test_the_second_request_says_what_the_first_did(echo: tuple[str, list[tuple[str, dict[str, str]]]]) -> None:
+def test_the_second_request_says_what_the_first_did(echo: Echoed, client_at: ClientAt) -> None:
     """The same headers but for those of the moment, over the same connection."""
     url, seen = echo
     clients = client_at(url)
@@ -254,7 +264,7 @@ def test_the_second_request_says_what_the_first_did(echo: tuple[str, list[tuple[
     assert calls._way.pool.num_connections == 1
 
 
-def test_an_endpoint_with_a_path_is_left_to_botocore(echo: tuple[str, list[tuple[str, dict[str, str]]]]) -> None:
+def test_an_endpoint_with_a_path_is_left_to_botocore(echo: Echoed, client_at: ClientAt) -> None:
     """An emulator behind a proxy, say."""
     url, seen = echo
     clients = client_at(f"{url}/aws")
@@ -264,7 +274,7 @@ def test_an_endpoint_with_a_path_is_left_to_botocore(echo: tuple[str, list[tuple
 
 
 def test_behind_a_proxy_calls_are_left_to_botocore(
-    echo: tuple[str, list[tuple[str, dict[str, str]]]], monkeypatch: pytest.MonkeyPatch
+    echo: Echoed, client_at: ClientAt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The proxy gets the whole URL each time."""
     url, seen = echo
@@ -274,7 +284,7 @@ def test_behind_a_proxy_calls_are_left_to_botocore(
     assert [path for path, _ in seen] == ["http://dynamodb.example/"] * 2
 
 
-def test_nobody_there_is_unavailable(pauses: list[float]) -> None:
+def test_nobody_there_is_unavailable(pauses: list[float], client_at: ClientAt) -> None:
     """After the tries that time allows, as with botocore's own sending."""
     clients = client_at("http://127.0.0.1:1")
     table = DynamoTable(clients.dynamodb, "shop")
