@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,18 +106,23 @@ async def tell(ctx: Context) -> None:
 
 def morning(service: Service) -> str:
     """What happens; the id of the run that is shown."""
-    orders = [{"orderId": f"o-{number}", "customer": "ada@example.com"} for number in range(1, 5)]
-    event_ids = service.send([{"name": "order/created", "data": data} for data in orders])["ids"]
+
+    def waits(run_id: str) -> bool:
+        return any(step["waits_for"] for step in service.run(run_id)["steps"])
+
+    run_ids = []
+    for number in range(1, 5):
+        event_id = service.send({"name": "order/created", "data": {"orderId": f"o-{number}", "customer": "Ada"}})[
+            "ids"
+        ][0]
+        run_ids.append(eventually(partial(service.started_by, event_id))[0]["run_id"])
     for card in ("declined", "visa"):
         service.send({"name": "customer/signed.up", "data": {"card": card}})
-    runs = [eventually(lambda event_id=event_id: service.started_by(event_id))[0]["run_id"] for event_id in event_ids]
-    for run_id in runs:
-        eventually(lambda run_id=run_id: any(step["waits_for"] for step in service.run(run_id)["steps"]))
+    for run_id in run_ids:
+        eventually(partial(waits, run_id))
     service.send([{"name": "payment/completed", "data": {"orderId": f"o-{number}"}} for number in (1, 2, 3)])
-    for run_id in runs[:3]:
-        eventually(lambda run_id=run_id: service.run(run_id)["ended_at"])
-    eventually(lambda: len(service.list_runs(function_id="tell-customer", status=None)["runs"]) == 3)
-    return str(runs[0])
+    eventually(lambda: service.functions()["functions"][-1]["runs"] == {"COMPLETED": 3})
+    return str(run_ids[0])
 
 
 def main() -> None:
