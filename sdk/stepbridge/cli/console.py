@@ -34,6 +34,7 @@ def serve(source: OnAws, *, port: int, output: Output) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((_HOST, port))
+        listening.listen()  # whoever is told the address may come before the server has begun
     except OSError as error:
         listening.close()
         message = f"the console cannot listen on port {port}: {error}. Mend: choose another one with --port."
