@@ -19,9 +19,9 @@ PATIENCE_MS = 5_000
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, as it comes."""
+    """Chromium, as it comes. While it is there, this thread has a running loop: so not for the whole session."""
     with sync_playwright() as playwright:
         program = chromium(playwright.chromium.executable_path)
         if program is None:

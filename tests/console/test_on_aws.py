@@ -10,9 +10,11 @@ import pytest
 from starlette.types import ASGIApp
 
 from stepbridge import Client
+from stepbridge.aws.failures import Misconfigured
 from stepbridge.aws.wiring import SystemClock, ports
 from stepbridge.console.on_aws import OnAws
 from stepbridge.console.web import console_app
+from stepbridge.engine.store import Store
 from stepbridge.local.moto import MotoWorld
 from stepbridge.local.sites import records_of
 from stepbridge.testing import Simulation
@@ -185,3 +187,16 @@ def test_a_link_from_elsewhere_shows_a_page_and_nothing_else_of_it_can_be_had(st
     for dest in ("iframe", "image", "script"):
         refused = ask(stack.reading, "/runs", cookie=COOKIE, **{**link, "sec_fetch_dest": dest})
         assert refused.json["error"]["code"] == "ForbiddenOrigin"
+
+
+def test_what_aws_answers_with_is_told_on_the_page(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And by buttons: the cause, and what to do about it."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise Misconfigured("The table cannot be read. Mend: allow it.")
+
+    monkeypatch.setattr(Store, "head", refuse)
+    page = stack.get(f"/runs/{stack.done}")
+    assert (page.status, "The table cannot be read. Mend: allow it." in page.text) == (502, True)
+    answer = ask(stack.writing, "/do/cancel", {"run_id": stack.done}, cookie=COOKIE)
+    assert (answer.status, answer.json["error"]["code"]) == (502, "NoAnswer")

@@ -13,7 +13,7 @@ from stepbridge.cli import runs, words
 from stepbridge.cli.init import init
 from stepbridge.cli.options import AsJson, Data, RunId, data_of
 from stepbridge.cli.output import Output
-from stepbridge.cli.problems import OK, USAGE, CommandError
+from stepbridge.cli.problems import OK, CommandError
 from stepbridge.cli.project import CONFIG
 from stepbridge.cli.remote import Json, Remote
 from stepbridge.cli.target import Target, targeted
@@ -70,7 +70,7 @@ def dev(  # noqa: PLR0913 - its options
 
 
 @app.command()
-def console(
+def console(  # noqa: PLR0913 - the options of a command
     app: Annotated[
         str | None,
         typer.Argument(metavar="[APP]", help="module:attribute of the deployed code, to show triggers and settings."),
@@ -78,22 +78,19 @@ def console(
     *,
     stack: Annotated[str, typer.Option("--stack", help="The stack's name or ARN.")],
     app_id: Annotated[str | None, typer.Option("--app", help="Which app, of a stack with several.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Of your AWS configuration.")] = None,
+    region: Annotated[str | None, typer.Option(help="The stack's region.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Let the page act: send, invoke, cancel, rerun, ...")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Show a stack's runs in the browser, on this machine only, with your AWS credentials; read-only, until Ctrl-C."""
-    from stepbridge.aws.stacks import deployed
-    from stepbridge.cli.console import serve, source_of
+    from stepbridge.cli.console import found, serve, source_of
     from stepbridge.cli.project import find_project
-    from stepbridge.errors import ConfigError
 
-    try:
-        found = deployed(stack, app_id)
-    except ConfigError as error:
-        raise CommandError(str(error), USAGE) from error
+    there = found(stack, app_id, profile=profile, region=region)
     code = None if app is None else find_project(Path.cwd()).load(app)
-    serve(source_of(found, stack, app=code, is_writable=write), port=port, output=Output(as_json=as_json))
+    serve(source_of(there, stack, app=code, is_writable=write), port=port, output=Output(as_json=as_json))
 
 
 @app.command()

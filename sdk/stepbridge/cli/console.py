@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 from typing import TYPE_CHECKING, Final
 
 from stepbridge.cli.output import Output
-from stepbridge.cli.problems import USAGE, CommandError
+from stepbridge.cli.problems import UNREACHABLE, USAGE, CommandError
 
 if TYPE_CHECKING:
     from stepbridge.app import App
@@ -33,6 +34,7 @@ def serve(source: OnAws, *, port: int, output: Output) -> None:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((_HOST, port))
+        listening.listen()  # whoever is told the address may come before the server has begun
     except OSError as error:
         listening.close()
         message = f"the console cannot listen on port {port}: {error}. Mend: choose another one with --port."
@@ -48,6 +50,27 @@ def serve(source: OnAws, *, port: int, output: Output) -> None:
     uvicorn.Server(
         uvicorn.Config(console_app(source, key), log_level="warning", lifespan="off", proxy_headers=False)
     ).run([listening])
+
+
+def found(stack: str, app_id: str | None, *, profile: str | None, region: str | None) -> Deployed:
+    """The app that the stack holds.
+
+    Raises:
+        CommandError: There is none, or the account cannot be asked; says why.
+    """
+    from stepbridge.aws.failures import Misconfigured, Resource, Unavailable
+    from stepbridge.aws.stacks import PERMISSION, deployed
+    from stepbridge.errors import ConfigError
+
+    given = {"AWS_PROFILE": profile, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    os.environ.update({name: value for name, value in given.items() if value is not None})
+    try:
+        with Resource(f"The stack {stack}", "--stack").calling(PERMISSION):
+            return deployed(stack, app_id)
+    except ConfigError as error:
+        raise CommandError(str(error), USAGE) from error
+    except (Misconfigured, Unavailable) as error:
+        raise CommandError(str(error), UNREACHABLE) from error
 
 
 def source_of(found: Deployed, stack: str, *, app: App | None, is_writable: bool) -> OnAws:

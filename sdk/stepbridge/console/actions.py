@@ -63,6 +63,8 @@ def action_route(source: Source) -> Route:
             raise ApiError(409, "Conflict", str(error)) from error
         except ConfigError as error:
             raise ApiError(400, "BadRequest", str(error)) from error
+        except source.troubles as error:
+            raise ApiError(502, "NoAnswer", str(error)) from error
 
     return Route("/do/{action}", endpoint, methods=["POST"])
 

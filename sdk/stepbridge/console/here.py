@@ -26,6 +26,7 @@ class Here:
         self.looks_max = 2_000
         self.poll_ms = 700
         self.since_default = "all"
+        self.troubles: tuple[type[Exception], ...] = ()
         self.now = service.world.clock.now
         self.run = service.run
         self.around = service.around

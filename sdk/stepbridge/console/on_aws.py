@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from stepbridge.app import App
+from stepbridge.aws.failures import Misconfigured, Unavailable
 from stepbridge.client import Client
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import RETENTION
@@ -66,6 +67,7 @@ class OnAws:
         self.looks_max = 300
         self.poll_ms = 4_000
         self.since_default = "24h"
+        self.troubles: tuple[type[Exception], ...] = (Unavailable, Misconfigured)
 
     # -- reading -----------------------------------------------------------------------------------
     def function_ids(self) -> list[str]:

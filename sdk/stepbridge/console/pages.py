@@ -145,6 +145,8 @@ class _Pages:
             return self._page(request, "problem.html", _GONE, title="Not found", message=str(error))
         except ConfigError as error:
             return self._page(request, "problem.html", 400, title="That cannot be shown", message=str(error))
+        except self._source.troubles as error:
+            return self._page(request, "problem.html", 502, title="AWS does not answer", message=str(error))
 
     def _page(self, request: Request, template: str, status: int = 200, **shown: Any) -> Response:
         theme = request.cookies.get("theme")

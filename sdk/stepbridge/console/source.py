@@ -31,6 +31,9 @@ class Source(Protocol):
     since_default: str
     """Of the list's choice of times."""
 
+    troubles: tuple[type[Exception], ...]
+    """What its calls raise where the world behind it cannot answer: the message names the cause and the mend."""
+
     def now(self) -> datetime:
         """Its clock's time, aware UTC."""
 

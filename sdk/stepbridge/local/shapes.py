@@ -21,6 +21,8 @@ from stepbridge.local.sites import Records
 from stepbridge.views import StepView
 
 Json = dict[str, Any]
+_Since = tuple[datetime, Json]
+"""When a wait was armed, and what it wants."""
 _PLACES_SHOWN: Final = 10
 """Of one wait; each is a read."""
 
@@ -73,7 +75,7 @@ def run_detail(records: Records, head: Head, app_ids: Sequence[str], app_of: Cal
     }
 
 
-def _step(step: StepView, awaited: Mapping[str, list[Json]], child_of: Callable[[str], str | None]) -> Json:
+def _step(step: StepView, awaited: Mapping[str, list[_Since]], child_of: Callable[[str], str | None]) -> Json:
     key = step_key(step.step_id, step.occurrence)
     wants = awaited.get(key, []) if step.status == "WAITING" else []
     return {
@@ -87,33 +89,32 @@ def _step(step: StepView, awaited: Mapping[str, list[Json]], child_of: Callable[
         "started_at": instant(step.started_at),
         "ended_at": instant(step.ended_at),
         "due_at": instant(step.due_at),
-        "armed_at": min((want["armed_at"] for want in wants), default=None),
-        "waits_for": wants,
+        "armed_at": instant(min((armed_at for armed_at, _ in wants), default=None)),
+        "waits_for": [want for _, want in wants],
         "child_run_id": child_of(key) if step.kind == Kind.INVOKE else None,
     }
 
 
-def _awaited(records: Records, run_id: str, waits: Iterable[Armed], trigger: Json) -> dict[str, list[Json]]:
-    """What each armed wait wants, by step key; several where any of them will do.
+def _awaited(records: Records, run_id: str, waits: Iterable[Armed], trigger: Json) -> dict[str, list[_Since]]:
+    """What each armed wait wants, and since when, by step key; several where any of them will do.
 
     `match` holds the compared paths and values where they are the trigger's own; None: other values,
     which the index keeps as a hash only.
     """
-    awaited: dict[str, list[Json]] = {}
+    awaited: dict[str, list[_Since]] = {}
     for armed in waits:
         if isinstance(armed, ArmedWait):
             keys = [wait_key(place, run_id, armed.step_key) for place in armed.places[:_PLACES_SHOWN]]
             found = [wait_of(item) for key in keys if (item := records.ports.table.get(key)) is not None]
-            awaited[armed.step_key] = [_wanted(records, wait, trigger) for wait in found]
+            awaited[armed.step_key] = [(wait.armed_at, _wanted(records, wait, trigger)) for wait in found]
     return awaited
 
 
 def _wanted(records: Records, wait: Wait, trigger: Json) -> Json:
-    since = {"armed_at": instant(wait.armed_at)}
     if wait.kind is Kind.SIGNAL:
-        return {"signal": wait.event_name, **since}
+        return {"signal": wait.event_name}
     match = None if wait.expression else _match(records, wait, trigger)
-    return {"event": wait.event_name, "match": match, "if_exp": wait.expression or None, **since}
+    return {"event": wait.event_name, "match": match, "if_exp": wait.expression or None}
 
 
 def _match(records: Records, wait: Wait, trigger: Json) -> Json | None:
