@@ -19,6 +19,7 @@ unexport VIRTUAL_ENV
 .DEFAULT_GOAL := help
 # All that `help` lists.
 .PHONY: $(shell sed -n 's/^\([a-z0-9]*\):.*## .*/\1/p' Makefile)
+.PHONY: dev test lint types unit soak kills moto e2e mutants reference format clean help
 
 dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)
@@ -62,6 +63,9 @@ pictures: $(READY) ## Make the pictures of the guide anew.
 
 unit: $(READY) ## Run the unit tests alone (ARGS="-k codec").
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+reference: $(READY) ## Write docs/reference.md from the docstrings.
+	$(BIN)/python docs/make_reference.py
 
 format: $(READY) ## Mend what ruff can mend.
 	$(BIN)/ruff check --fix-only .

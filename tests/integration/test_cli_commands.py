@@ -52,8 +52,8 @@ def test_an_event_is_sent_and_its_run_shown(server: LocalServer) -> None:
     assert [word in watched.stdout for word in ("create-order", "breathe", "COMPLETED")] == [True] * 3
     shown = read(cli(server, "runs", "show", run["run_id"], "--json"))
     assert shown["output"] == {"order": {"id": "o-1"}, "cents": 42}
-    text = cli(server, "runs", "show", run["run_id"]).stdout
-    assert [word in text for word in ("fulfil-order", '{"orderId": "o-1"}', "create-order", "42")] == [True] * 4
+    text = cli(server, "runs", "show", run["run_id"], "--logs").stdout
+    assert [word in text for word in ("fulfil-order", '{"orderId": "o-1"}', "create-order", "42", "made")] == [True] * 5
 
 
 def test_an_event_may_come_from_stdin_and_have_an_id(server: LocalServer) -> None:
@@ -119,6 +119,33 @@ def test_a_run_is_rerun(server: LocalServer) -> None:
     unknown = cli(server, "runs", "rerun", run["run_id"], "--from-step", "nope")
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert "it has: create-order, breathe, price" in unknown.stderr
+
+
+def test_time_is_skipped_for_a_run(server: LocalServer) -> None:
+    """And no other; then it has ended."""
+    (run,) = read(cli(server, "send", "order/unpaid", '{"orderId": "w"}', "--json"))["runs"]
+    eventually(lambda: server.service.status(run["run_id"]) == "SLEEPING")
+    assert cli(server, "wake", run["run_id"]).returncode == 0
+    eventually(lambda: server.service.status(run["run_id"]) == "COMPLETED")
+    assert "waits for nothing" in cli(server, "wake", run["run_id"]).stderr
+
+
+def test_many_runs_are_cancelled_and_run_again_by_a_filter(server: LocalServer) -> None:
+    """What is found is done, one that is not of these stays."""
+    for _ in range(3):
+        read(cli(server, "invoke", "nap", '{"ms": 600000}', "--no-wait", "--json"))
+    cancelled = eventually(lambda: _three(server))
+    done = read(cli(server, "runs", "cancel", "-f", "nap", "--since", "1h", "--yes", "--json"))
+    assert ({one["run_id"] for one in done["done"]}, done["refused"]) == (cancelled, [])
+    again = read(cli(server, "runs", "rerun", "-f", "nap", "-s", "CANCELLED", "--yes", "--json"))["done"]
+    assert {one["run_id"] for one in again} == cancelled
+    assert cancelled.isdisjoint({one["result"] for one in again})
+    read(cli(server, "runs", "cancel", "-f", "nap", "--yes", "--json"))
+
+
+def _three(server: LocalServer) -> set[str]:
+    rows = server.service.list_runs(function_id="nap")["runs"]
+    return {row["run_id"] for row in rows} if len(rows) == 3 else set()
 
 
 def test_a_function_is_invoked_and_followed(server: LocalServer) -> None:
