@@ -19,7 +19,6 @@ unexport VIRTUAL_ENV
 .DEFAULT_GOAL := help
 # All that `help` lists.
 .PHONY: $(shell sed -n 's/^\([a-z0-9]*\):.*## .*/\1/p' Makefile)
-.PHONY: dev test lint types unit soak kills moto e2e mutants reference format clean help
 
 dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 	@$(BIN)/stepbridge dev $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -13,10 +14,10 @@ from stepbridge.cli import runs, words
 from stepbridge.cli.init import init
 from stepbridge.cli.options import AsJson, Data, RunId, data_of
 from stepbridge.cli.output import Output
-from stepbridge.cli.problems import OK, USAGE, CommandError
+from stepbridge.cli.problems import OK, CommandError
 from stepbridge.cli.project import CONFIG
 from stepbridge.cli.remote import Json, Remote
-from stepbridge.cli.target import Target, targeted
+from stepbridge.cli.target import Target, explained, targeted
 
 _LOOKS_SECONDS: Final = (0.01, 0.02, 0.05, 0.1, 0.2)
 """Pauses of `send` until it sees which runs its event has started."""
@@ -70,7 +71,7 @@ def dev(  # noqa: PLR0913 - its options
 
 
 @app.command()
-def console(
+def console(  # noqa: PLR0913 - its options
     app: Annotated[
         str | None,
         typer.Argument(metavar="[APP]", help="module:attribute of the deployed code, to show triggers and settings."),
@@ -80,18 +81,19 @@ def console(
     app_id: Annotated[str | None, typer.Option("--app", help="Which app, of a stack with several.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Let the page act: send, invoke, cancel, rerun, ...")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0: any that is free.")] = 0,
+    profile: Annotated[str | None, typer.Option("--profile", help="Of the AWS credentials; as the AWS CLI.")] = None,
+    region: Annotated[str | None, typer.Option("--region", help="The AWS region; as the AWS CLI.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a stack's runs in the browser, on this machine only, with your AWS credentials; read-only, until Ctrl-C."""
     from stepbridge.aws.stacks import deployed
     from stepbridge.cli.console import serve, source_of
     from stepbridge.cli.project import find_project
-    from stepbridge.errors import ConfigError
 
-    try:
+    named = {"AWS_PROFILE": profile, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
+    os.environ.update({name: value for name, value in named.items() if value is not None})  # every client follows
+    with explained():
         found = deployed(stack, app_id)
-    except ConfigError as error:
-        raise CommandError(str(error), USAGE) from error
     code = None if app is None else find_project(Path.cwd()).load(app)
     serve(source_of(found, stack, app=code, is_writable=write), port=port, output=Output(as_json=as_json))
 
