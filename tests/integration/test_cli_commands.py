@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stepbridge.cli import main
 from stepbridge.local.server import LocalServer
 from tests.integration.orders_app import app
 from tests.integration.processes import environment
@@ -196,11 +197,22 @@ def test_functions_and_events_are_listed(server: LocalServer) -> None:
         (["nope"], 2, "nope"),
     ],
 )
-def test_mistakes_have_an_exit_code_and_a_reason(server: LocalServer, args: list[str], code: int, words: str) -> None:
-    """On stderr; stdout stays empty, so that a script reads nothing wrong."""
-    done = cli(server, *args)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert words in done.stderr
+def test_mistakes_have_an_exit_code_and_a_reason(
+    server: LocalServer,
+    args: list[str],
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On stderr; stdout stays empty, so that a script reads nothing wrong. In this process: there are many."""
+    monkeypatch.setenv("STEPBRIDGE_URL", server.url)
+    monkeypatch.setattr(sys, "argv", ["stepbridge", *args])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (code, "")
+    assert words in err
 
 
 def test_a_server_that_is_not_there_is_named_with_the_mend() -> None:
@@ -238,6 +250,14 @@ def test_help_loads_no_server(args: list[str]) -> None:
     assert code == "0"
     assert heavy.isdisjoint(loaded)
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("stepbridge ru", "runs"), ("stepbridge runs re", "rerun")])
+def test_the_shell_completes_commands(typed: str, offered: str) -> None:
+    """As `--install-completion` has bash ask for it."""
+    env = environment(_STEPBRIDGE_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
+    done = cli(None, env=env)
+    assert offered in done.stdout.split()
 
 
 def test_a_missing_library_is_named_with_the_mend(tmp_path: Path) -> None:
