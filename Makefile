@@ -75,6 +75,9 @@ bench: $(READY) ## Measure, beside peers from the registries; a table and build/
 cost: $(READY) ## What a month of runs costs, beside others (ARGS="--runs 1e6 --steps 5 --waits 1").
 	@$(BIN)/python -m tests.bench.prices $(ARGS)
 
+reference: $(READY) ## Write docs/reference.md from the docstrings.
+	$(BIN)/python docs/make_reference.py
+
 format: $(READY) ## Mend what ruff can mend.
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .

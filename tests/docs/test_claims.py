@@ -6,6 +6,7 @@ import importlib
 import re
 import shlex
 import tomllib
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import stepbridge
 import stepbridge.testing
 from functions.shop import app as shop
 from stepbridge import App, Cancel, Context, NonRetriableError, event
+from stepbridge.cli import problems
 from stepbridge.cli.commands import app as commands
 from stepbridge.core import limits
 from stepbridge.memory.requests import Requests
@@ -61,7 +63,9 @@ def test_every_story_of_the_shop_is_listed() -> None:
     """Each module that declares functions; and none that is gone."""
     page = next(page for page in GUIDE if page.path.name == "shop.md")
     modules = {function.handler.__module__.rpartition(".")[2] for function in shop.functions.values()}
-    assert {Path(link).stem for link in page.links()} == {*modules, "app", "services"}
+    linked = {Path(link).stem for link in page.links() if link.startswith("../functions")}
+    assert linked == {*modules, "app", "services"}
+    assert all(row[3].startswith("[") for row in page.rows("The shop"))  # each with the page that says how
 
 
 # -- commands --------------------------------------------------------------------------------------
@@ -96,14 +100,30 @@ def test_every_command_line_is_one_that_the_program_takes(line: str) -> None:
     assert parsed.params
 
 
-def test_every_option_of_the_pages_is_there() -> None:
+@pytest.mark.parametrize("name", ["local.md", "cli.md", "testing.md"])
+def test_every_option_of_the_pages_is_there(name: str) -> None:
     """`--port` and the like."""
-    page = next(page for page in GUIDE if page.path.name == "local.md")
-    options = set(re.findall(r"`(--[a-z-]+)`", page.text))
-    command: Any = typer.main.get_command(commands)
-    known = {name for one in command.commands.values() for option in one.params for name in option.opts}
-    known |= {name for one in command.commands.values() for option in one.params for name in option.secondary_opts}
-    assert options <= known
+    page = next(page for page in GUIDE if page.path.name == name)
+    assert set(re.findall(r"`(--[a-z-]+)", page.text)) <= {*_options(typer.main.get_command(commands)), *_PYTESTS}
+
+
+def test_the_exit_codes_are_those_of_the_commands() -> None:
+    """Each with its meaning."""
+    page = next(page for page in GUIDE if page.path.name == "cli.md")
+    told = [int(code) for code, _ in page.rows("For scripts")]
+    known = {value for value in vars(problems).values() if isinstance(value, int)}
+    assert told == sorted(known)
+
+
+_PYTESTS = ("--stepbridge-backend",)
+"""Of the pytest plugin."""
+
+
+def _options(command: Any) -> Iterator[str]:
+    for option in command.params:
+        yield from (*option.opts, *option.secondary_opts, "--help")
+    for one in getattr(command, "commands", {}).values():
+        yield from _options(one)
 
 
 def test_the_extras_are_those_of_the_package() -> None:

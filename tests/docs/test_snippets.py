@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 import sys
 import types
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from functions.shop import app as shop
 from functions.shop import services
 from stepbridge.local.server import LocalServer
+from stepbridge.testing import Simulation
 from tests.docs.pages import ARCHITECTURE, GUIDE, Block, Page
 
 RUN = [*GUIDE, ARCHITECTURE]
@@ -53,8 +57,14 @@ def test_every_snippet_runs(
     for name, test in list(vars(module).items()):
         if name.startswith("test_"):
             for arguments in _arguments(test):
-                with subtests.test(msg=name, **arguments):
-                    test(**arguments)
+                with subtests.test(msg=name, **arguments), ExitStack() as opened:
+                    test(**arguments, **_fixtures(test, opened))
+
+
+def _fixtures(test: Any, opened: ExitStack) -> dict[str, object]:
+    """That of the pytest plugin, where the test asks for it."""
+    wanted = "simulation" in inspect.signature(test).parameters
+    return {"simulation": lambda *apps: opened.enter_context(Simulation(*apps))} if wanted else {}
 
 
 def _arguments(test: object) -> list[dict[str, object]]:

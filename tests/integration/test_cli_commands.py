@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stepbridge.cli import main
 from stepbridge.local.server import LocalServer
 from tests.integration.orders_app import app
 from tests.integration.processes import environment
@@ -52,8 +53,8 @@ def test_an_event_is_sent_and_its_run_shown(server: LocalServer) -> None:
     assert [word in watched.stdout for word in ("create-order", "breathe", "COMPLETED")] == [True] * 3
     shown = read(cli(server, "runs", "show", run["run_id"], "--json"))
     assert shown["output"] == {"order": {"id": "o-1"}, "cents": 42}
-    text = cli(server, "runs", "show", run["run_id"]).stdout
-    assert [word in text for word in ("fulfil-order", '{"orderId": "o-1"}', "create-order", "42")] == [True] * 4
+    text = cli(server, "runs", "show", run["run_id"], "--logs").stdout
+    assert [word in text for word in ("fulfil-order", '{"orderId": "o-1"}', "create-order", "42", "made")] == [True] * 5
 
 
 def test_an_event_may_come_from_stdin_and_have_an_id(server: LocalServer) -> None:
@@ -121,6 +122,33 @@ def test_a_run_is_rerun(server: LocalServer) -> None:
     assert "it has: create-order, breathe, price" in unknown.stderr
 
 
+def test_time_is_skipped_for_a_run(server: LocalServer) -> None:
+    """And no other; then it has ended."""
+    (run,) = read(cli(server, "send", "order/unpaid", '{"orderId": "w"}', "--json"))["runs"]
+    eventually(lambda: server.service.status(run["run_id"]) == "SLEEPING")
+    assert cli(server, "wake", run["run_id"]).returncode == 0
+    eventually(lambda: server.service.status(run["run_id"]) == "COMPLETED")
+    assert "waits for nothing" in cli(server, "wake", run["run_id"]).stderr
+
+
+def test_many_runs_are_cancelled_and_run_again_by_a_filter(server: LocalServer) -> None:
+    """What is found is done, one that is not of these stays."""
+    for _ in range(3):
+        read(cli(server, "invoke", "nap", '{"ms": 600000}', "--no-wait", "--json"))
+    cancelled = eventually(lambda: _three(server))
+    done = read(cli(server, "runs", "cancel", "-f", "nap", "--since", "1h", "--yes", "--json"))
+    assert ({one["run_id"] for one in done["done"]}, done["refused"]) == (cancelled, [])
+    again = read(cli(server, "runs", "rerun", "-f", "nap", "-s", "CANCELLED", "--yes", "--json"))["done"]
+    assert {one["run_id"] for one in again} == cancelled
+    assert cancelled.isdisjoint({one["result"] for one in again})
+    read(cli(server, "runs", "cancel", "-f", "nap", "--yes", "--json"))
+
+
+def _three(server: LocalServer) -> set[str]:
+    rows = server.service.list_runs(function_id="nap")["runs"]
+    return {row["run_id"] for row in rows} if len(rows) == 3 else set()
+
+
 def test_a_function_is_invoked_and_followed(server: LocalServer) -> None:
     """The lines end with its output; the exit code says whether it went well."""
     good = cli(server, "invoke", "price", '{"pieces": 2}')
@@ -169,11 +197,22 @@ def test_functions_and_events_are_listed(server: LocalServer) -> None:
         (["nope"], 2, "nope"),
     ],
 )
-def test_mistakes_have_an_exit_code_and_a_reason(server: LocalServer, args: list[str], code: int, words: str) -> None:
-    """On stderr; stdout stays empty, so that a script reads nothing wrong."""
-    done = cli(server, *args)
-    assert (done.returncode, done.stdout) == (code, "")
-    assert words in done.stderr
+def test_mistakes_have_an_exit_code_and_a_reason(
+    server: LocalServer,
+    args: list[str],
+    code: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On stderr; stdout stays empty, so that a script reads nothing wrong. In this process: there are many."""
+    monkeypatch.setenv("STEPBRIDGE_URL", server.url)
+    monkeypatch.setattr(sys, "argv", ["stepbridge", *args])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (code, "")
+    assert words in err
 
 
 def test_a_server_that_is_not_there_is_named_with_the_mend() -> None:
@@ -211,6 +250,14 @@ def test_help_loads_no_server(args: list[str]) -> None:
     assert code == "0"
     assert heavy.isdisjoint(loaded)
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(("typed", "offered"), [("stepbridge ru", "runs"), ("stepbridge runs re", "rerun")])
+def test_the_shell_completes_commands(typed: str, offered: str) -> None:
+    """As `--install-completion` has bash ask for it."""
+    env = environment(_STEPBRIDGE_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
+    done = cli(None, env=env)
+    assert offered in done.stdout.split()
 
 
 def test_a_missing_library_is_named_with_the_mend(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -195,12 +196,37 @@ def test_a_breakpoint_in_a_handler_has_the_terminal(tmp_path: Path, colour: str)
         screen.shows("43")
         screen.types("c\n")
         screen.shows("COMPLETED")
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
     finally:
         process.kill()
         process.wait()
         os.close(controller)
+
+
+@pytest.mark.slow
+def test_a_run_is_watched_live_in_a_terminal(project: Path) -> None:
+    """As a table that is drawn again as it goes on; Ctrl-C ends the looking, and not the run."""
+    with quick(project) as running:
+        run_id = sleeping(running)
+        url = json.loads(running.says('{"ready"'))["ready"]
+        controller, terminal = pty.openpty()
+        command = [sys.executable, "-m", "stepbridge.cli", "runs", "watch", run_id[:8], "--url", url]
+        process = subprocess.Popen(  # noqa: S603 - our own program
+            command, env=environment(COLUMNS="150", TERM="xterm"), stdin=terminal, stdout=terminal, stderr=terminal
+        )
+        os.close(terminal)
+        try:
+            screen = Screen(controller)
+            screen.shows("━")
+            screen.shows("SLEEPING")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=20) == 130
+        finally:
+            process.kill()
+            process.wait()
+            os.close(controller)
+        assert shown(running, run_id)["status"] == "SLEEPING"
 
 
 class Screen:
