@@ -69,7 +69,10 @@ unit: $(READY) ## Run the unit tests alone (ARGS="-k codec").
 
 bench: $(READY) ## Measure, beside peers from the registries; a table and build/bench.json (ARGS="--no-peers --long").
 	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venvs/peers $(BIN)/uv sync --quiet --frozen --project tests/bench/peers || \
-	    echo "The peers could not be installed: their rows say so." >&2
+	    echo "Python peers could not be installed: their rows say so." >&2
+	@mkdir -p .venvs/restate && cp tests/bench/peers/package*.json .venvs/restate && \
+	    PATH="$(CURDIR)/.venvs/peers/bin:$$PATH" npm ci --prefix .venvs/restate --ignore-scripts --no-audit --no-fund --silent || \
+	    echo "Restate's server could not be installed: its rows say so." >&2
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 cost: $(READY) ## What a month of runs costs, beside others (ARGS="--runs 1e6 --steps 5 --waits 1").

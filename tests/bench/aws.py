@@ -127,27 +127,27 @@ def _plain(made: Bench) -> Any:
 
 def _calls(plain: Write, prepared: Write, n: int) -> Iterator[Row]:
     # Turn by turn, so that a machine that slows down slows both.
-    pairs = [
-        tuple(best(lambda w=w: [w() for _ in range(n)], times=1, cpu=True) for w in (plain, prepared)) for _ in range(5)
-    ]
+    pairs = [(_cpu_of(plain, n), _cpu_of(prepared, n)) for _ in range(5)]
     yield _row("PutItem, plain botocore", min(a for a, _ in pairs) / n * 1e3, "ms CPU")
     yield _row("PutItem, prepared", min(b for _, b in pairs) / n * 1e3, "ms CPU")
     yield _row("… prepared over plain", median(b / a for a, b in pairs), "times", 1 / 3)
 
 
+def _cpu_of(write: Write, n: int) -> float:
+    """Seconds of CPU of so many writes, after as many more."""
+    return best(lambda: [write() for _ in range(n)], times=1, cpu=True)
+
+
 def _steps(made: Bench, plain: Write, prepared: Write, n: int) -> Iterator[Row]:
     rounds = [
-        [
-            best(call, times=1, cpu=True) / n
-            for call in (
-                lambda: [plain() for _ in range(n)],
-                lambda: [prepared() for _ in range(n)],
-                lambda: made.invoke("bench/steps", {"n": n}),
-            )
-        ]
+        (
+            _cpu_of(plain, n),
+            _cpu_of(prepared, n),
+            best(lambda: made.invoke("bench/steps", {"n": n}), times=1, cpu=True),
+        )
         for _ in range(5)
     ]
-    yield _row("a step in all", min(step for *_, step in rounds) * 1e3, "ms CPU")
+    yield _row("a step in all", min(step for *_, step in rounds) / n * 1e3, "ms CPU")
     beyond = median((step - call) / bare for bare, call, step in rounds)
     yield _row("… beyond its call, over a bare botocore call", beyond, "times", 0.2)
     yield _row("… in all, over a bare botocore call", median(step / bare for bare, _, step in rounds), "times", 1.2)

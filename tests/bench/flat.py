@@ -51,8 +51,8 @@ class Items:
                 return {}
             case "query":
                 pk, *after = (value["S"] for value in asked["ExpressionAttributeValues"].values())
-                found = sorted(self._partition(pk).items())
-                return {"Items": [item for sk, item in found if not after or sk > after[0]]}
+                items = sorted(self._partition(pk).items())
+                return {"Items": [item for sk, item in items if not after or sk > after[0]]}
             case _:
                 return {}
 

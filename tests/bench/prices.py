@@ -93,7 +93,7 @@ def services(plan: Plan) -> dict[str, float]:
     def total(name: str) -> float:
         base: float = getattr(empty, name)
         each = ((plan.steps, step), (plan.sleeps, sleep), (plan.waits, wait))
-        return base + sum(number * (getattr(price, name) - base) for number, price in each)
+        return base + sum(number * (float(getattr(price, name)) - base) for number, price in each)
 
     large = plan.kb > S3_FROM_KB
     units = 1 if large else math.ceil(plan.kb)

@@ -34,7 +34,7 @@ SCHEDULED_TIME: Final = "<aws.scheduler.scheduled-time>"
 """Scheduler puts `2026-11-22T09:00:00Z` there, the same at each retry. Source: Scheduler user guide, 2026."""
 _MARK: Final = {"DataType": "String", "StringValue": "1"}
 _MARK_BYTES: Final = len(INTERNAL) + len("String") + len("1")
-_UNSENDABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_UNSENDABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What a message must not hold. Source: SQS API, 2026-11."""
 
 

@@ -101,8 +101,8 @@ CANCEL_CHECK_SECONDS: Final = 1.0
 """A long invocation looks so often whether another one has ended its run."""
 
 # -- work in one invocation ------------------------------------------------------------------------
-PORT_THREADS: Final = 32
-"""Threads for AWS calls, with as many pooled connections."""
+PORT_THREADS: Final = 104
+"""Threads for AWS calls, with as many pooled connections: a hundred parallel steps are written in one round."""
 BODY_THREADS: Final = 32
 """Threads for the sync functions of steps."""
 BRANCH_THREADS: Final = 16
