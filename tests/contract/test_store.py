@@ -257,11 +257,11 @@ def test_signatures_add_up(store: Store, ports: Ports) -> None:
 def test_the_items_of_a_map_join_once(store: Store) -> None:
     """An item's record stands; the last to finish knows that it is."""
     for index in range(3):
-        store.put_item_register(RUN, "m", index, register(value=str(index)))
-        store.put_item_register(RUN, "m", index, register(value="other"))
-    assert [one.value for one in store.item_registers(RUN, "m", 3)] == ["0", "1", "2"]
-    assert [store.join_item(RUN, "m", index, 3, NOW) for index in (0, 2, 1)] == [False, False, True]
-    assert store.is_joined(RUN, "m", 3)
+        store.joins.record(RUN, "m", index, register(value=str(index)))
+        store.joins.record(RUN, "m", index, register(value="other"))
+    assert [one.value for one in store.joins.registers(RUN, "m", 3)] == ["0", "1", "2"]
+    assert [store.joins.join(RUN, "m", index, 3, NOW) for index in (0, 2, 1)] == [False, False, True]
+    assert store.joins.is_joined(RUN, "m", 3)
 
 
 # -- the suite itself ----------------------------------------------------------------------------------
