@@ -668,8 +668,8 @@ MUTANTS: Final = (
     Mutant(
         "a query ends with its first page",
         "aws/table.py",
-        'if "LastEvaluatedKey" not in answer:',
-        "if answer:",
+        '[item_of(item) for item in answer["Items"]], "LastEvaluatedKey" in answer',
+        '[item_of(item) for item in answer["Items"]], False',
         TABLE,
     ),
     Mutant(
