@@ -29,6 +29,7 @@ from stepbridge.core.cel_ast import (
 )
 from stepbridge.core.cel_library import EvaluationError, call, run
 from stepbridge.core.json_values import MISSING
+from stepbridge.core.regex_cost import size_of
 
 MAX_STEPS: Final = 2_000_000
 """Nodes visited in one evaluation, about two seconds: a macro over a 1 MB event fits in."""
@@ -36,6 +37,10 @@ CALL_STEPS: Final = 10
 """What a call into the library counts as; it takes as long as visiting so many nodes."""
 BYTES_PER_STEP: Final = 100
 """Text handled in the time of one step."""
+BYTES_PER_NEW_STEP: Final = 10
+"""Text put together for one step: 20 MB in all, since what is made takes memory as well as time."""
+REGEX_UNITS_PER_STEP: Final = 40
+"""Characters times instructions that RE2 handles at worst in the time of one step (measured 2026-11)."""
 
 
 class ExhaustedError(Exception):
@@ -158,13 +163,17 @@ class Evaluator:
                 self._spend(len(a) + len(b))
                 return a + b
             case "_+_", [str() as a, str() as b]:
-                self._spend((len(a) + len(b)) // BYTES_PER_STEP)
+                self._spend((len(a) + len(b)) // BYTES_PER_NEW_STEP)
                 return a + b
             case (("contains" | "startsWith" | "endsWith"), [str() as text, str() as part]):
                 self._spend((len(text) + len(part)) // BYTES_PER_STEP)
                 return _TEXT[name](text, part)
             case (("_<_" | "_<=_" | "_>_" | "_>=_"), [a, b]):
                 return _ORDER[name](*_comparable(a, b))
+            case "matches", [str() as text, str() as pattern]:
+                self._spend(len(pattern))
+                size = size_of(pattern)
+                self._spend(size + len(text) * size // REGEX_UNITS_PER_STEP)
         self._spend(CALL_STEPS + sum(len(v) // BYTES_PER_STEP for v in values if isinstance(v, str)))
         return call(name, values, method=method)
 
