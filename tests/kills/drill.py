@@ -142,7 +142,7 @@ def drill(folder: Path, seed: int) -> Iterator[tuple[Drill, Path]]:
         world.clients.sqs().set_queue_attributes(
             QueueUrl=stack.settings.queue_url, Attributes={"VisibilityTimeout": seconds}
         )
-        given = {variable(name): value or "" for name, value in asdict(stack.settings).items()}
+        given = {variable(name): "" if value is None else str(value) for name, value in asdict(stack.settings).items()}
         parent = subprocess.Popen(
             [sys.executable, "-m", "tests.kills.worker"],
             cwd=ROOT,

@@ -52,7 +52,9 @@ class Cloud:
         self.stack: MotoStack = world.stack(app)
         self.folder = folder
         self.deaths = 0
-        given = {variable(name): "" if value is None else str(value) for name, value in asdict(self.stack.settings).items()}
+        given = {
+            variable(name): "" if value is None else str(value) for name, value in asdict(self.stack.settings).items()
+        }
         self.environment = {
             **given,
             "AWS_ENDPOINT_URL": endpoint,
