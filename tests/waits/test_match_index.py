@@ -194,8 +194,9 @@ class TestKeys:
         bench.put("go")
         bench.step()
         bench.put(NAME, {"a": 1, "b": 2})
+        message = bench.receive()
         before = bench.requests.snapshot()
-        bench.step()
+        bench.handle(message)
         assert bench.requests.since(before)["SendMessage"] == 0  # its run is moved on inline
         assert bench.run().output == {"a": 1, "b": 2}
 
