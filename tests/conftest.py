@@ -35,3 +35,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         tried.update({name: value for name, value in report.user_properties if isinstance(value, int)})
     if tried:
         terminalreporter.write_line("Tried: " + ", ".join(f"{count:,} {name}" for name, count in sorted(tried.items())))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What only memory can play says why, in the list that `-rs` prints."""
+    marker = item.get_closest_marker("memory_only")
+    if marker is not None and item.config.getoption("--backend") == "moto":
+        pytest.skip(f"memory only: {marker.args[0]}")

@@ -122,6 +122,7 @@ class TestParallel:
 class TestHandOver:
     """The invocation's remaining time is respected; the next one carries on, each step once."""
 
+    @pytest.mark.memory_only("moto takes milliseconds a request; tests/waits/test_moto.py has its sizes")
     def test_a_thousand_parallel_steps_over_several_invocations(self, bench_of: Callable[[App], Bench]) -> None:
         """Ten at a time, with hardly any time left: each step runs once, and its record is found again."""
         effects: Counter[int] = Counter()
@@ -237,6 +238,7 @@ def hand_over_until_it_rests(bench: Bench) -> int:
 class TestHops:
     """Hand-overs have no limit but the app's own."""
 
+    @pytest.mark.memory_only("moto takes milliseconds a request; tests/waits/test_moto.py has its sizes")
     def test_hundreds_of_hand_overs_in_a_row(self, watch: Watch, bench_of: Callable[[App], Bench]) -> None:
         """A step an invocation, each once: far beyond the sixteen hops at which Lambda's loop detection ends."""
         bench = bench_of(handing_over(watch, 300))
@@ -317,6 +319,7 @@ class TestLongHistories:
         last = resumes[-1]
         assert 1_000 / 50 <= last.read_units <= 1_000 / 30
 
+    @pytest.mark.memory_only("moto takes milliseconds a request; tests/waits/test_moto.py has its sizes")
     @pytest.mark.slow
     def test_ten_thousand_steps_over_twenty_five_suspensions(self, bench_of: Callable[[App], Bench]) -> None:
         """Requests grow with the steps; each resume reads its history by pages of a megabyte, once.
@@ -333,6 +336,7 @@ class TestLongHistories:
             steps = 400 * index
             assert steps / 45 <= resume.read_units <= steps / 35 + 1, f"resume {index}: linear in its history"
 
+    @pytest.mark.memory_only("moto takes milliseconds a request; tests/waits/test_moto.py has its sizes")
     def test_outside_results_of_any_number_are_listed(self, bench_of: Callable[[App], Bench]) -> None:
         """A hundred waits matched one by one: the head stays small, and replay keeps their order."""
         orders: list[list[int]] = []

@@ -55,7 +55,7 @@ def wait_for(key: Any, run_id: str, **pattern: Any) -> list[Wait]:
 
 def crowd(bench: Bench, number: int, **pattern: Any) -> None:
     """So many further runs that wait for the event name, each for a value of its own."""
-    store = Store(bench.stack.table)
+    store = Store(bench.readable.table)
     for index in range(number):
         for wait in wait_for(f"other-{index}", f"run-{index}", **pattern):
             store.put_wait(wait)
@@ -86,6 +86,7 @@ EQUALITIES = [
 class TestCounts:
     """An event costs one query per signature, whatever the number of waiting runs."""
 
+    @pytest.mark.memory_only("moto takes milliseconds a request; tests/waits/test_moto.py has its sizes")
     @pytest.mark.parametrize("pattern", EQUALITIES)
     def test_an_event_costs_the_same_with_ten_waits_and_with_five_thousand(
         self, pattern: dict[str, str], bench_of: Callable[[App], Bench]
@@ -95,6 +96,7 @@ class TestCounts:
         many = cost_of_a_match(bench_of(app_that_waits(**pattern)), 5_000, **pattern)
         assert few == many
 
+    @pytest.mark.memory_only("moto takes milliseconds a request; tests/waits/test_moto.py has its sizes")
     def test_an_event_costs_the_same_with_ten_waits_and_with_a_hundred_thousand(
         self, bench_of: Callable[[App], Bench]
     ) -> None:
@@ -122,7 +124,7 @@ class TestCounts:
         signature = '["data.k"]'
         row = {"name": NAME, "data": {"k": "other-7"}, "id": "e", "ts": 0, "source": ""}
         (place,) = places_of_event(row, signature)
-        assert [wait.run_id for wait in Store(bench.stack.table).waits_at(place)] == ["run-7"]
+        assert [wait.run_id for wait in Store(bench.readable.table).waits_at(place)] == ["run-7"]
 
     @pytest.mark.parametrize("ways", [1, 2, 5])
     def test_an_event_costs_one_query_for_each_signature(self, ways: int, bench_of: Callable[[App], Bench]) -> None:
@@ -192,8 +194,9 @@ class TestKeys:
         bench.put("go")
         bench.step()
         bench.put(NAME, {"a": 1, "b": 2})
+        message = bench.receive()
         before = bench.requests.snapshot()
-        bench.step()
+        bench.handle(message)
         assert bench.requests.since(before)["SendMessage"] == 0  # its run is moved on inline
         assert bench.run().output == {"a": 1, "b": 2}
 
@@ -401,7 +404,7 @@ class TestMalformed:
         bench = bench_of(app_that_waits(match="data.k"))
         bench.put("go", {"k": "mine"})
         bench.step()
-        store = Store(bench.stack.table)
+        store = Store(bench.readable.table)
         (wait,) = wait_for("mine", "broken", match="data.k")
         store.put_wait(replace(wait, run_id="broken-1", expression="((("))
         store.put_wait(replace(wait, run_id="broken-2", expression="true", event="no json"))
@@ -476,7 +479,7 @@ class TestSignatures:
         """An event that comes between the two finds nothing yet; one after both finds the wait."""
         bench = bench_of(app_that_waits(match="data.k"))
         seen: list[tuple[str, ...]] = []
-        store = Store(bench.stack.table)
+        store = Store(bench.readable.table)
         bench.on("before", "table.put", "W#", lambda: seen.append(store.signatures(NAME)))
         bench.put("go", {"k": 1})
         bench.step()
@@ -488,7 +491,7 @@ class TestSignatures:
         for n in range(100):
             bench.put("go", {"k": n})
         bench.settle()
-        assert Store(bench.stack.table).signatures(NAME) == ('["data.k"]',)
+        assert Store(bench.readable.table).signatures(NAME) == ('["data.k"]',)
 
 
 class TestCancellersInTheIndex:
