@@ -133,11 +133,28 @@ class Arming:
         is_any = step.kind is Kind.WAIT_ANY
         deadline = self._put_waits(call, wants, self._session.now() + step.timeout, Role.ANY if is_any else Role.STEP)
         call.due_at = deadline
+        places = tuple(place for want in wants for place in want.places)
+        if (told := self._told_meanwhile(call, places)) is not None:
+            return told
         for index, (pattern, want) in enumerate(zip(step.patterns, wants, strict=True)):
             if pattern.lookback and (row := self._look_back(pattern, want)) is not None:
                 text = codec.dump([index, row] if is_any else row)
-                return self._found(call, text, row["id"], tuple(place for want in wants for place in want.places))
+                return self._found(call, text, row["id"], places)
         return None
+
+    def _told_meanwhile(self, call: Call, places: tuple[str, ...]) -> Result | None:
+        """After a crash: an event may have resolved the wait, and taken it away, before it was put again just now."""
+        session = self._session
+        if session.head.epoch - 1 == session.head.released_epoch:
+            return None  # put for the first time: whoever finds it takes it away
+        register = self._store.register(session.run_id, call.key)
+        if register is None or register.order is not None:
+            return None
+        for place in places:
+            self._store.delete_wait(place, session.run_id, call.key)
+        if register.event_id is not None:
+            self._consumed.append(register.event_id)
+        return session.from_outside(register)
 
     def _found(self, call: Call, text: str, event_id: str, places: tuple[str, ...]) -> Result:
         """The run records the event that it found, unless one has come to the wait meanwhile."""
@@ -275,6 +292,8 @@ class Arming:
             deadline=now + step.timeout,
         )
         call.due_at = self._store.put_wait(wait).deadline
+        if (told := self._told_meanwhile(call, want.places)) is not None:
+            return told
         others = [w for w in self._store.waits_at(place) if (w.run_id, w.step_key) != (session.run_id, call.key)]
         if others:
             self._store.delete_wait(place, session.run_id, call.key)
