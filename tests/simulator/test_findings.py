@@ -41,8 +41,8 @@ def test_a_repeated_start_with_other_data_does_not_change_the_run() -> None:
 
     with Storm(app, luck=Luck(0, faults_left=0)) as storm:
         storm.luck.planned += [Fate.GOES, Fate.GOES, Fate.CRASH_AFTER]  # when the step has been recorded
-        storm.send("go", {"n": 1}, id="e")
-        storm.send("go", {"n": 2}, id="e")
+        storm.send("go", {"n": 1}, id="e", ts=storm.now - timedelta(seconds=5))
+        storm.send("go", {"n": 2}, id="e", ts=storm.now - timedelta(seconds=5))
         storm.advance("3m")
         storm.end()
         assert storm.run("f").output == 1
@@ -79,3 +79,22 @@ def test_looking_back_finds_what_the_run_itself_has_sent_at_once(seed: int) -> N
         storm.send("go")
         storm.end()
         assert storm.run("f").output is True
+
+
+def test_a_wait_that_is_put_again_after_its_event_has_come_is_taken_away() -> None:
+    """A crash after the wait is put; the next invocation is slow; meanwhile the event comes, resolves it and goes."""
+    app = App("again")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> bool:
+        return await ctx.step.wait_for_event("w", event="paid", timeout="7 days") is not None
+
+    with Storm(app, luck=Luck(0, faults_left=0)) as storm:
+        storm.luck.planned += [Fate.GOES, Fate.GOES, Fate.GOES, Fate.CRASH_AFTER]
+        storm.send("go", ts=storm.now - timedelta(seconds=5))
+        storm.luck.planned += [Fate.GOES, Fate.GOES, Fate.GOES, Fate.STALL]
+        storm.advance("150s")
+        storm.send("paid", ts=storm.now - timedelta(seconds=5))
+        storm.end()
+        assert storm.run("f").output is True
+        assert storm.leftovers() == []

@@ -156,6 +156,8 @@ class Arming:
         armed = put_waits(self._store, self._payloads, wants, template)
         session.add_armed(armed)
         call.due_at = armed.deadline
+        if (told := self._told_meanwhile(call, armed.places)) is not None:
+            return told
         for index, (pattern, want) in enumerate(zip(step.patterns, wants, strict=True)):
             if pattern.lookback and (row := self._look_back(pattern, want)) is not None:
                 text = codec.dump([index, row] if template.role is Role.ANY else row)
@@ -178,6 +180,20 @@ class Arming:
             armed_at=session.now(),
             deadline=deadline,
         )
+
+    def _told_meanwhile(self, call: Call, places: tuple[str, ...]) -> Result | None:
+        """After a crash: an event may have resolved the wait, and taken it away, before it was put again just now."""
+        session = self._session
+        if session.head.epoch - 1 == session.head.released_epoch:
+            return None  # put for the first time: whoever finds it takes it away
+        register = self._store.register(session.run_id, call.key)
+        if register is None or register.order is not None:
+            return None
+        for place in places:
+            self._store.delete_wait(place, session.run_id, call.key)
+        if register.event_id is not None:
+            self._consumed.append(register.event_id)
+        return session.from_outside(register)
 
     def _found(self, call: Call, text: str, event_id: str, places: tuple[str, ...]) -> Result:
         """The run records the event that it found, unless one has come to the wait meanwhile."""
@@ -263,6 +279,8 @@ class Arming:
         (place,) = want.places
         template = self._template(call, now + step.timeout)
         deadline = self._store.put_wait(replace(template, place=place, event_name=step.signal)).deadline
+        if (told := self._told_meanwhile(call, want.places)) is not None:
+            return told
         others = [w for w in self._store.waits_at(place) if (w.run_id, w.step_key) != (session.run_id, call.key)]
         if others:
             self._store.delete_wait(place, session.run_id, call.key)
