@@ -52,7 +52,7 @@ class Deployment:
         found = self.emulator.aws("sts", "assume-role", role_arn=role, role_session_name="e2e")["Credentials"]
         names = {
             "AccessKeyId": "ACCESS_KEY_ID",
-            "SecretAccessKey": "SECRET_ACCESS_KEY",
+            "SecretAccessKey": "SECRET_ACCESS_KEY",  # pragma: allowlist secret
             "SessionToken": "SESSION_TOKEN",
         }
         return {f"AWS_{name}": str(found[key]) for key, name in names.items()}

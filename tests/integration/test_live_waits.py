@@ -64,7 +64,7 @@ def test_two_thousand_waiting_runs_are_each_resumed_once_by_their_own_event(tmp_
             region_name="us-east-1",
             endpoint_url=f"http://{url}",
             aws_access_key_id="any",
-            aws_secret_access_key="any",
+            aws_secret_access_key="any",  # pragma: allowlist secret
             config=Config(retries={"max_attempts": 1}),
         )
         put(events, "order/created")

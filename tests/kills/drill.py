@@ -151,7 +151,7 @@ def drill(folder: Path, seed: int) -> Iterator[tuple[Drill, Path]]:
                 AWS_ENDPOINT_URL=endpoint,
                 AWS_REGION="us-east-1",
                 AWS_ACCESS_KEY_ID="testing",
-                AWS_SECRET_ACCESS_KEY="testing",
+                AWS_SECRET_ACCESS_KEY="testing",  # pragma: allowlist secret
                 AWS_EC2_METADATA_DISABLED="true",
                 STEPBRIDGE_EFFECTS=str(effects),
             ),
