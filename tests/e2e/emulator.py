@@ -124,11 +124,6 @@ class Emulator:
         printed = run(str(TOOLS / "bin" / "aws"), *arguments, *given, *always, environment=self.environment)
         return json.loads(printed or "null")
 
-    def stepbridge(self, *arguments: str, environment: Mapping[str, str]) -> Any:
-        """`stepbridge ... --json`."""
-        printed = run(sys.executable, "-m", "stepbridge.cli", *arguments, "--json", environment=environment)
-        return json.loads(printed)
-
 
 def _argument(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)

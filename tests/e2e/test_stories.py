@@ -6,6 +6,8 @@ The order counts: what takes minutes is begun first, the outage comes after all 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from stepbridge import Client
 from tests.e2e.deployment import STACKS, Deployment
-from tests.e2e.emulator import Emulator, until
+from tests.e2e.emulator import Emulator, run, until
 
 
 def test_an_order_is_fulfilled_when_it_is_paid(deployed: Deployment, begun: dict[str, str]) -> None:
@@ -69,6 +71,21 @@ def test_a_run_that_sleeps_wakes_in_the_new_code(deployed: Deployment, begun: di
     assert woken.run_id == asleep.run_id
     assert woken.output == {"before": 1, "after": 2}
     assert _code_of(deployed, "Depot") == before
+
+
+def test_the_commands_send_and_show(deployed: Deployment, begun: dict[str, str]) -> None:
+    """`stepbridge ... --stack`, as the clerk."""
+    sent = _stepbridge("send", "quote/asked", json.dumps({"pieces": 4}), "--id", "by-command")
+    assert sent["id"] == "by-command"
+    quoted = deployed.run_of("Desk", "quote", "by-command", "COMPLETED")
+    listed = _stepbridge("runs", "list", "--function", "quote", "--status", "COMPLETED")
+    assert quoted.run_id in {row["run_id"] for row in listed["runs"]}
+    assert _stepbridge("runs", "show", quoted.run_id)["output"] == 168
+
+
+def _stepbridge(*arguments: str) -> Any:
+    command = (sys.executable, "-m", "stepbridge.cli", *arguments, "--stack", "Desk", "--json")
+    return json.loads(run(*command, environment=os.environ))
 
 
 def test_who_has_the_client_reads_and_asks_but_does_not_write(deployed: Deployment, begun: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -267,3 +268,11 @@ def test_a_client_learns_the_resources_from_the_outputs(plain: Template) -> None
     assert outputs["StepbridgeShopApp"]["Value"] == "shop"
     assert json.loads(outputs["StepbridgeShopFunctions"]["Value"]) == list(shop.functions)
     assert outputs["StepbridgeShopQueueUrl"]["Value"] == {"Ref": plain.id_of("SQS::Queue", "QueuesQueue")}
+
+
+def test_the_runbook_has_every_alarm(plain: Template) -> None:
+    """And none that is not there."""
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text()
+    rows = page.partition("## Alarms")[2].partition("###")[0].splitlines()
+    assert {row.split("`")[1] for row in rows if row.startswith("| `")} == ALARMS
+    assert len(plain.all("CloudWatch::Alarm")) == len(ALARMS)

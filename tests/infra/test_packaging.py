@@ -12,7 +12,7 @@ from shutil import copyfile
 
 import pytest
 
-from stepbridge.cdk.numbers import ASSET_BYTES_BUDGET
+from stepbridge.cdk.numbers import ASSET_BYTES_BUDGET, MODULES_BUDGET
 from stepbridge.cdk.packaging import Package, build, bytes_of
 from stepbridge.errors import ConfigError
 
@@ -123,7 +123,7 @@ def test_a_project_without_a_lock_gets_what_is_installed_here(tmp_path: Path) ->
 
 @pytest.mark.skipif(sys.platform != "linux", reason="an asset is for Linux")
 def test_it_starts_on_what_the_runtime_has(tmp_path: Path) -> None:
-    """Imported with nothing but the asset, the standard library and the SDK."""
+    """Imported with nothing but the asset, the standard library and the SDK, and no more of them than is needed."""
     here = f"{sys.version_info.major}.{sys.version_info.minor}"
     source = _project(tmp_path / "project")
     package = Package(app="flows:app", source=source, include=("helper",), python=here, machine=machine())
@@ -139,7 +139,9 @@ def test_it_starts_on_what_the_runtime_has(tmp_path: Path) -> None:
         (runtime / found.name).symlink_to(found)
     code = (
         f"import sys; sys.path[:0] = [{str(asset)!r}, {str(runtime)!r}]\n"
+        "before = set(sys.modules)\n"
         "import stepbridge_handler\n"
+        "print(*sorted(set(sys.modules) - before))\n"
         "print(stepbridge_handler.handler({'Records': []}, type('C', (), {'aws_request_id': 'r',"
         " 'get_remaining_time_in_millis': lambda self: 60_000})()))"
     )
@@ -150,7 +152,12 @@ def test_it_starts_on_what_the_runtime_has(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.stdout == "{'batchItemFailures': []}\n", done.stderr
+    loaded, _, answer = done.stdout.partition("\n")
+    assert answer == "{'batchItemFailures': []}\n", done.stderr
+    assert 100 < len(loaded.split()) < MODULES_BUDGET
+    assert not {"boto3", "s3transfer", "aws_lambda_powertools", "cel_expr_python", "multiprocessing"} & {
+        *loaded.split()
+    }
 
 
 def _environment() -> dict[str, str]:

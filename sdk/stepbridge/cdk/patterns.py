@@ -9,7 +9,6 @@ from typing import Any, Final
 from stepbridge.app import App
 from stepbridge.aws import schema
 from stepbridge.cdk.numbers import PATTERN_MAX
-from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.across import names_for
 from stepbridge.engine.rule import declared
 from stepbridge.errors import ConfigError
@@ -46,9 +45,7 @@ def aws_pattern(app: App) -> dict[str, Any] | None:
     Raises:
         ConfigError: It is longer than EventBridge takes.
     """
-    triggers = [one for function in app.functions.values() for one in function.triggers]
-    events = {(one.source, one.name) for one in triggers if isinstance(one, EventTrigger)}
-    wanted = {one for one in events if _is_from_aws(one[0])}
+    wanted = {(one.source, one.name) for one in declared(app) if _is_from_aws(one.source)}
     return _checked(app, _pattern(wanted)) if wanted else None
 
 
