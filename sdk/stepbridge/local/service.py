@@ -12,6 +12,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
+from stepbridge.app import App
 from stepbridge.core import ids
 from stepbridge.core.instants import to_ms
 from stepbridge.core.messages import Start, message_text
@@ -311,6 +312,12 @@ def first_event_name(function: Function[Any]) -> str | None:
         if isinstance(trigger, EventTrigger) and not trigger.name.startswith("stepbridge/"):
             return trigger.name[:-1] + "example" if trigger.name.endswith("*") else trigger.name
     return None
+
+
+def event_names(*apps: App) -> list[str]:
+    """The events that start functions of these apps, one of each, sorted."""
+    found = (first_event_name(function) for app in apps for function in app.functions.values())
+    return sorted({name for name in found if name is not None})
 
 
 def start_run(records: Records, function_id: str, event_name: str | None, data: object, *, source: str) -> str:
