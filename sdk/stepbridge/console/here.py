@@ -8,8 +8,9 @@ from datetime import datetime
 from stepbridge.core.instants import to_ms
 from stepbridge.core.records import Status
 from stepbridge.errors import ConfigError
-from stepbridge.local.service import Service, event_names
+from stepbridge.local.service import Service
 from stepbridge.local.shapes import Json
+from stepbridge.local.starting import event_names
 
 _CURSOR_DIGITS = 15
 

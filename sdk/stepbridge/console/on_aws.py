@@ -19,9 +19,10 @@ from stepbridge.core.limits import RETENTION
 from stepbridge.core.records import Status
 from stepbridge.engine.operations import UnknownError
 from stepbridge.errors import ConfigError
-from stepbridge.local.service import ConflictError, event_names, first_event_name, start_run
+from stepbridge.local.service import ConflictError
 from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row, trigger_text
 from stepbridge.local.sites import Records
+from stepbridge.local.starting import event_names, first_event_name, start_run
 from stepbridge.views import RunView
 
 _AT_ONCE: Final = 8
