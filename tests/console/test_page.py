@@ -22,6 +22,7 @@ def test_an_event_is_sent_and_its_run_watched_to_its_end(open_page: Open, runs: 
     """Nothing is reloaded by hand: the run appears, says what it waits for, and ends when the event comes."""
     page = open_page("/runs")
     page.get_by_role("button", name="Send event").click()
+    assert "order/created" in page.locator("#ask-names option").evaluate_all("all => all.map(one => one.value)")
     page.get_by_role("dialog").get_by_label("Event name").fill("order/created")
     page.get_by_label("Data, a JSON object").fill('{"orderId": "live-1"}')
     page.get_by_role("dialog").get_by_role("button", name="Send").click()
@@ -131,6 +132,7 @@ def test_a_run_is_cancelled_only_when_the_question_is_answered(open_page: Open, 
     page = open_page(f"/runs/{run_id}")
     cancel = page.get_by_role("button", name="Cancel", exact=True)
     cancel.click()
+    expect(page.get_by_label("Data, a JSON object")).to_be_hidden()
     page.get_by_role("button", name="Not now").click()
     cancel.click()
     page.keyboard.press("Escape")

@@ -88,6 +88,14 @@ def test_idle_time_can_be_drawn_shorter() -> None:
     assert places(fall(*steps, step("beside", "run", 0, 100), shorten=True))["a"] == (0, 1)
 
 
+def test_steps_side_by_side_are_idle_together_only() -> None:
+    """What works in one branch is not idle time, though another sleeps meanwhile."""
+    found = fall(
+        step("a", "run", 0, 30), step("nap", "sleep", 20, 100), step("w", "wait_for_event", 40, 90), shorten=True
+    )
+    assert places(found) == {"a": (0, 65), "nap": (43, 100), "w": (70, 95)}
+
+
 def test_a_scale_goes_both_ways() -> None:
     """Also where it is in pieces, at their borders, and outside of the span."""
     scale = Scale((at(0), at(100)), [(at(10), at(90))])

@@ -91,7 +91,7 @@ def _greet(app: App, url: str, seconds: float, state: Path | None, backend: str,
 
 def _event(project: Project, app: App) -> dict[str, Any] | None:
     """The event of the project's settings, else one that starts the app's first function; None: there is none."""
-    from stepbridge.local.service import first_event_name
+    from stepbridge.local.starting import first_event_name
 
     names = (first_event_name(function) for function in app.functions.values())
     name = project.first_event.get("name") or next((name for name in names if name), None)

@@ -10,6 +10,7 @@ from stepbridge.core.records import Status
 from stepbridge.errors import ConfigError
 from stepbridge.local.service import Service
 from stepbridge.local.shapes import Json
+from stepbridge.local.starting import event_names
 
 _CURSOR_DIGITS = 15
 
@@ -40,6 +41,10 @@ class Here:
     def function_ids(self) -> list[str]:
         """All, those of failure handlers included."""
         return [function_id for site in self._service.sites for function_id in site.app.functions]
+
+    def event_names(self) -> list[str]:
+        """Events that start a function."""
+        return event_names(*(site.app for site in self._service.sites))
 
     def functions(self) -> list[Json]:
         """All functions, their runs counted."""

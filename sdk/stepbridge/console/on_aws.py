@@ -19,9 +19,10 @@ from stepbridge.core.limits import RETENTION
 from stepbridge.core.records import Status
 from stepbridge.engine.operations import UnknownError
 from stepbridge.errors import ConfigError
-from stepbridge.local.service import ConflictError, first_event_name, start_run
+from stepbridge.local.service import ConflictError
 from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row, trigger_text
 from stepbridge.local.sites import Records
+from stepbridge.local.starting import event_names, first_event_name, start_run
 from stepbridge.views import RunView
 
 _AT_ONCE: Final = 8
@@ -73,6 +74,10 @@ class OnAws:
     def function_ids(self) -> list[str]:
         """Those that were named."""
         return list(self._function_ids)
+
+    def event_names(self) -> list[str]:
+        """Events that start a function, where the app's code is at hand."""
+        return [] if self._app is None else event_names(self._app)
 
     def functions(self) -> list[Json]:
         """All functions; `runs` counts the last of each."""

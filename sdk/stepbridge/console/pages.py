@@ -35,6 +35,8 @@ HEADERS: Final = {
 }
 """Nothing but the page's own files is loaded, nothing within a page is run, and no other page frames it."""
 _GONE: Final = 404
+_BARS_MAX: Final = 500
+"""Steps of a run that are shown; the page is sent anew while it is open."""
 _ALIVE: Final = frozenset({"QUEUED", "RUNNING", "SLEEPING", "PARKED"})
 
 
@@ -112,6 +114,7 @@ class _Pages:
             around=self._source.around(run_id),
             fall=waterfall(run, self._source.now(), shorten=shorten),
             shorten=shorten,
+            bars_max=_BARS_MAX,
         )
 
     def functions(self, request: Request) -> Response:

@@ -40,6 +40,9 @@ class Source(Protocol):
     def function_ids(self) -> list[str]:
         """Those that the list of runs can be filtered by."""
 
+    def event_names(self) -> list[str]:
+        """Events that start a function, as far as the code is at hand."""
+
     def functions(self) -> list[Json]:
         """All functions; of a stack, `runs` counts the last of each."""
 

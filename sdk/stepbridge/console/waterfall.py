@@ -7,7 +7,8 @@ the idle stretches can be drawn shorter: then a second of work is everywhere as 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -57,13 +58,14 @@ class Waterfall:
 
 
 class Scale:
-    """From instants to places between 0 and 1, piece by piece."""
+    """From instants to places between 0 and 1, piece by piece; `idle` stretches do not overlap."""
 
     def __init__(self, span: Span, idle: Sequence[Span] = ()) -> None:
         begin, end = span
         marks = sorted({begin, end, *(at for one in idle for at in one if begin < at < end)})
         self._times = marks
-        waits = [any(first <= a and b <= last for first, last in idle) for a, b in pairwise(marks)]
+        rests = set(idle)
+        waits = [piece in rests for piece in pairwise(marks)]
         seconds = [(b - a).total_seconds() for a, b in pairwise(marks)]
         total = [sum(s for s, w in zip(seconds, waits, strict=True) if w is which) for which in (False, True)]
         shares = [1 - _IDLE_SHARE, _IDLE_SHARE] if all(total) else [1.0, 1.0]
@@ -151,19 +153,25 @@ def _rows(run: Json, begin: datetime, now: datetime) -> list[_Row]:
 
 def _idle(rows: Sequence[_Row], whole: Span) -> list[Span]:
     """The stretches in which some step slept or waited, also for another attempt, and none was at work."""
-    busy = [(row.first, row.last) for row in rows if _works(row.step)]
-    resting = [(row.first, row.last) for row in rows if not _works(row.step)]
-    resting += [(row.tried, row.first) for row in rows if row.tried < row.first]
-    marks = sorted({*whole, *(at for row in rows for at in (row.tried, row.first, row.last))})
-    return [(a, b) for a, b in pairwise(marks) if a < b and _covered((a, b), resting) and not _covered((a, b), busy)]
+    busy: Counter[datetime] = Counter()
+    resting: Counter[datetime] = Counter()
+    for row in rows:
+        spans = [(busy if _works(row.step) else resting, row.first, row.last), (resting, row.tried, row.first)]
+        for begun, first, last in spans:
+            begun[first] += 1
+            begun[last] -= 1
+    idle = []
+    at_work, at_rest = 0, 0
+    for a, b in pairwise(sorted({*whole, *busy, *resting})):
+        at_work += busy[a]
+        at_rest += resting[a]
+        if at_rest and not at_work:
+            idle.append((a, b))
+    return idle
 
 
 def _works(step: Json) -> bool:
     return step["kind"] not in IDLE and step["status"] != "RETRYING"
-
-
-def _covered(span: Span, by: Iterable[Span]) -> bool:
-    return any(first <= span[0] and span[1] <= last for first, last in by)
 
 
 def _at(text: Any) -> datetime | None:

@@ -12,14 +12,10 @@ from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
-from stepbridge.core import ids
 from stepbridge.core.instants import to_ms
-from stepbridge.core.messages import Start, message_text
-from stepbridge.core.records import EventRecord, Head, Status
+from stepbridge.core.records import Head, Status
 from stepbridge.core.steps import Draft
-from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.operations import UnknownError, new_run_id
-from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
 from stepbridge.events import drafts_of
 from stepbridge.function import Function
@@ -27,13 +23,11 @@ from stepbridge.local.log import EVENTS_MAX, EventLog, Logged
 from stepbridge.local.run_logs import RunLogs
 from stepbridge.local.runs import RunList
 from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row, trigger_text
-from stepbridge.local.sites import Records, Site
+from stepbridge.local.sites import Site
+from stepbridge.local.starting import first_event_name, start_run
 from stepbridge.local.wake import wake
 from stepbridge.local.worlds import AnyWorld
-from stepbridge.ports import Outgoing
 
-INVOKED: Final = "stepbridge/function.invoked"
-"""The trigger of a run that was invoked, where its function has no event of its own."""
 _SHOWN: Final = 100
 """Of a run's children and reruns."""
 
@@ -303,28 +297,3 @@ def _id_of(logged: Logged) -> str | None:
         return str(logged.incoming().row["id"])
     except ValueError:
         return None
-
-
-def first_event_name(function: Function[Any]) -> str | None:
-    """The name of an event that starts the function, None where there is none that anyone may send."""
-    for trigger in function.triggers:
-        if isinstance(trigger, EventTrigger) and not trigger.name.startswith("stepbridge/"):
-            return trigger.name[:-1] + "example" if trigger.name.endswith("*") else trigger.name
-    return None
-
-
-def start_run(records: Records, function_id: str, event_name: str | None, data: object, *, source: str) -> str:
-    """Starts a run of one function, as if an event of this name had come; its id.
-
-    Raises:
-        ConfigError: The data is not a JSON object.
-    """
-    (draft,) = drafts_of({"name": "invoke", "data": data}, what=f"invoke {function_id!r}")
-    event_id, now = str(uuid.uuid4()), records.ports.clock.now()
-    name = event_name or INVOKED
-    run_id = ids.run_id(records.app_id, function_id, name, event_id)
-    kept = Payloads(records.ports.blobs).keep(draft.data, run_id)
-    event = EventRecord(name=name, id=event_id, ts=to_ms(now), source=source, data=kept)
-    start = Start(run_id=run_id, function_id=function_id, event=event, created_at=now)
-    records.ports.queue.send([Outgoing(body=message_text(start))])
-    return run_id
