@@ -26,6 +26,7 @@ from stepbridge.errors import ConfigError
 from stepbridge.events import Event, drafts_of
 from stepbridge.local.anew import home_of, imported_anew
 from stepbridge.local.crons import Crons
+from stepbridge.local.killing import Killed, Killer
 from stepbridge.local.simulated import MotoSite, Site, beside_any_loop, event_of, heads_of, moto_world, site_of
 from stepbridge.local.standin import Given, StandIn
 from stepbridge.memory.clock import VirtualClock
@@ -105,6 +106,7 @@ class Simulation:
         self._homes = {app.id: home_of(app) for app in apps} if reimport else {}
         self._crons = Crons(self._sites, self._clock.now())
         self._stubs: dict[tuple[str | None, str], Stub] = {}
+        self._killer = Killer()
         self._failures: dict[tuple[str | None, str], list[Stub]] = {}
         self._sent = 0
         self._invocations = 0
@@ -238,6 +240,24 @@ class Simulation:
         stub = Stub(ConnectionError(f"{step_id} was made to fail") if error is None else error)
         self._failures.setdefault((function_id, step_id), []).extend([stub] * times)
 
+    def crash(self, step_id: str, *, times: int = 1) -> None:
+        """The next `times` that the step's function has run, the sandbox is killed before that is recorded.
+
+        What follows is what follows on AWS: the message comes back once the lease is over, a quarter of an hour later,
+        and the step runs again, under the same effect key. In memory only.
+
+        Raises:
+            ConfigError: The backend is moto.
+        """
+        if not isinstance(self._world, World):
+            message = f"crash({step_id!r}) is for backend='memory'. Mend: leave backend out."
+            raise ConfigError(message)
+        if not self._killer.planned:
+            for site in self._sites:
+                site.ports = self._killer.around(site.ports)
+                site.restart()
+        self._killer.planned[step_id] += times
+
     def _stub_of(self, function_id: str, step_id: str) -> Stub | None:
         for key in ((function_id, step_id), (None, step_id)):
             if failures := self._failures.get(key):
@@ -288,7 +308,12 @@ class Simulation:
         """One invocation: an engine of its own, so that nothing survives but what was recorded."""
         engine = Engine(site.app, site.ports, self._workers, site.store, self._stub_of)
         invocation = Invocation(id=f"i{self._invocations}", deadline=self.now + INVOCATION)
-        bounced = await engine.handle_all(messages, invocation=invocation)
+        self._killer.revive()
+        try:
+            bounced = await engine.handle_all(messages, invocation=invocation)
+        except Killed:
+            site.restart()
+            return
         site.stack.queue.acknowledge([message for message in messages if message not in bounced])
 
     # -- what came of it ---------------------------------------------------------------------------

@@ -67,6 +67,28 @@ def test_a_wait_that_is_made_to_fail_fails_for_good() -> None:
         assert sim.run("buy").steps["review"].status == "FAILED"
 
 
+@pytest.mark.parametrize("step_id", ["charge", "thank"])
+def test_a_crash_between_effect_and_record_repeats_the_effect(step_id: str) -> None:
+    """Once the lease is over; what was recorded before is not repeated, and the run ends as ever."""
+    with Simulation(app) as sim:
+        sim.crash(step_id)
+        sim.stub("review", None)
+        sim.send("buy", {"orderId": "o-1"})
+        assert sim.run("buy").status == "RUNNING"
+        assert shop_under_test.charged == ["o-1"]
+        sim.advance("20m")
+        run = sim.run("buy")
+        assert (run.status, run.steps[step_id].attempts) == ("COMPLETED", 1)
+        assert len(shop_under_test.charged) == (2 if step_id == "charge" else 1)
+        assert run.created_at < (run.ended_at or run.created_at)
+
+
+def test_a_crash_is_not_for_moto() -> None:
+    """And says so."""
+    with Simulation(app, backend="moto") as sim, pytest.raises(ConfigError, match="is for backend='memory'"):
+        sim.crash("charge")
+
+
 def test_no_failure_at_all_is_a_mistake() -> None:
     """Which names the mend."""
     with Simulation(app) as sim, pytest.raises(ConfigError, match=r"times=0\. Mend"):
