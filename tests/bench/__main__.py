@@ -11,7 +11,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,11 +31,12 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="leave the peers out")
     parser.add_argument("--long", action="store_true", help="the dispatcher's memory over 100,000 events, not 10,000")
     parser.add_argument("--scale", type=int, default=1, help="so many times smaller, to see that it runs")
+    parser.add_argument("--only", choices=("counts", "memory", "served", "aws", "starts", "peers"))
     parser.add_argument("--json", type=Path, default=_ROOT / "build" / "bench.json")
     options = parser.parse_args()
     began = time.monotonic()
     rows: list[Row] = []
-    for row in _measured(options.scale, long=options.long, peers=not options.no_peers):
+    for row in _measured(options.only, options.scale, long=options.long, peers=not options.no_peers):
         rows.append(row)
         print(f"{time.monotonic() - began:6.0f} s  {row.who}: {row.what}", file=sys.stderr)
     rows += list(_beside(rows))
@@ -44,20 +45,29 @@ def main() -> None:
     options.json.parent.mkdir(parents=True, exist_ok=True)
     report = {"machine": machine, "rows": [{**asdict(row), "met": row.is_met} for row in rows]}
     options.json.write_text(json.dumps(report, indent=1))
+    options.json.with_suffix(".md").write_text(_markdown(rows))
     print(f"{options.json}, after {time.monotonic() - began:.0f} s")
 
 
-def _measured(scale: int, *, long: bool, peers: bool) -> Iterator[Row]:
-    yield from counts.rows()
-    yield from memory.rows(scale)
-    yield from served.rows(scale)
-    yield from aws.rows(scale)
+def _measured(only: str | None, scale: int, *, long: bool, peers: bool) -> Iterator[Row]:
+    sections: dict[str, Callable[[], Iterator[Row]]] = {
+        "counts": counts.rows,
+        "memory": lambda: memory.rows(scale),
+        "served": lambda: served.rows(scale),
+        "aws": lambda: aws.rows(scale),
+        "starts": lambda: _starts(scale, long=long),
+        "peers": lambda: peers_run.rows() if peers else iter(()),
+    }
+    for name, rows in sections.items():
+        if only in {None, name}:
+            yield from rows()
+
+
+def _starts(scale: int, *, long: bool) -> Iterator[Row]:
     yield from starts.rows(scale)
     if scale == 1:
         yield from starts.sizes()
         yield from starts.memory(100_000 if long else 10_000)
-    if peers:
-        yield from peers_run.rows()
 
 
 def _beside(rows: Iterable[Row]) -> Iterator[Row]:
@@ -101,11 +111,23 @@ def _print(rows: list[Row], machine: dict[str, object]) -> None:
     for name in ("unit", "target", ""):
         table.add_column(name)
     for row in rows:
-        limit = "" if row.target is None else f"{'≥' if row.at_least else '≤'} {_number(row.target)}"
         mark = {True: "met", False: "[bold red]missed[/]", None: ""}[row.is_met]
         figure = "-" if row.value is None else _number(row.value)
-        table.add_row(row.section, row.what, row.who, row.kind, figure, row.unit, limit, mark or row.note)
+        table.add_row(row.section, row.what, row.who, row.kind, figure, row.unit, _limit(row), mark or row.note)
     Console(width=None if sys.stdout.isatty() else 180).print(table)
+
+
+def _markdown(rows: list[Row]) -> str:
+    """The table of docs/performance.md."""
+    lines = ["| what | who | state in | figure | target |", "|---|---|---|---:|---|"]
+    for row in rows:
+        figure = row.note if row.value is None else f"{_number(row.value)} {row.unit}"
+        lines.append(f"| {row.what} | {row.who} | {row.kind} | {figure} | {_limit(row)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _limit(row: Row) -> str:
+    return "" if row.target is None else f"{'≥' if row.at_least else '≤'} {_number(row.target)}"
 
 
 def _number(value: float) -> str:

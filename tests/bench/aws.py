@@ -170,7 +170,7 @@ def _many(made: Bench, plain: Write, prepared: Write, runs: int) -> Iterator[Row
         return writes
 
     calls = (bare(plain), bare(prepared), dispatch)
-    rounds = [[best(call, times=1) for call in calls] for _ in range(3)]
+    rounds = [[best(call, times=1) for call in calls] for _ in range(2)]
     yield _row("200 runs x 10 steps", batches * BATCH * 10 / min(took for *_, took in rounds), "steps/s")
     note = "writes of the runs, over the rate of the same writes by botocore itself"
     yield _row(

@@ -121,7 +121,7 @@ def _size(extra: str, *, leave_out_boto: bool) -> int:
         command = [str(uv), "pip", "install", "--quiet", "--target", folder, f"{_ROOT}{extra}"]
         subprocess.run(command, check=True, capture_output=True, env=os.environ)  # noqa: S603
         if leave_out_boto:
-            for name in ("boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil"):
+            for name in ("boto3", "botocore", "s3transfer"):  # as `stepbridge.cdk` does
                 shutil.rmtree(Path(folder) / name, ignore_errors=True)
         return sum(one.stat().st_size for one in Path(folder).rglob("*") if one.is_file())
 
