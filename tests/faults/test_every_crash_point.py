@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Context, ContextSync, StepInterruptedError, event
+from stepbridge.core.ids import fraction
 from stepbridge.testing import Simulation
 from tests.faults.crash import CrashingSimulation, Knife
 from tests.faults.programs import EFFECTS, PROGRAMS, Program, effect
@@ -22,6 +23,7 @@ class End:
 
     runs: tuple[Any, ...]
     sent: frozenset[tuple[str, str]]
+    """Names and ids of all events: one that is put again after a crash has the id that it had."""
     leftovers: tuple[str, ...]
 
 
@@ -70,6 +72,38 @@ def test_any_one_crash_changes_nothing_but_repeated_effects(
         fair = again.keys() == effects.keys() and all(effects[n] <= again[n] <= most[n] for n in again)
         wrong += [(point, calm.trace[point // 2], got, again)] if got != want or not fair else []
     record_property("crash points", 2 * calm.requests)
+    assert wrong == []
+
+
+SMALL = 10
+"""Requests of a run that is cut at every pair of points."""
+PAIRS = 24
+"""Of points at which the others are cut twice, by a hash of their numbers."""
+
+
+def pairs(program: Program, requests: int) -> list[frozenset[int]]:
+    """All pairs of points where the run is small, some of them where it is not; the second may be in what follows."""
+    points = range(4 * requests)
+    if requests <= SMALL:
+        return [frozenset({first, second}) for first in points[: 2 * requests] for second in points[first + 1 :]]
+    drawn = ((fraction("pair", program.name, str(n)), fraction("second", program.name, str(n))) for n in range(PAIRS))
+    return [frozenset({int(2 * requests * first), int(4 * requests * second)}) for first, second in drawn]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_two_crashes_change_nothing_but_repeated_effects(
+    program: Program, record_property: Callable[[str, object], None]
+) -> None:
+    """As one crash; each effect at most twice more. The second crash may hit what mends the first."""
+    calm = Knife()
+    want, effects = run_through(program, calm)
+    cuts = pairs(program, calm.requests)
+    wrong = []
+    for cut in cuts:
+        got, again = run_through(program, Knife(cut))
+        fair = again.keys() == effects.keys() and all(effects[n] <= again[n] <= effects[n] + 2 for n in again)
+        wrong += [(sorted(cut), got, again)] if got != want or not fair else []
+    record_property("pairs of crash points", len(cuts))
     assert wrong == []
 
 

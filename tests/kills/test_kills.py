@@ -10,7 +10,7 @@ import pytest
 from tests.kills.drill import drill
 from tests.kills.oracle import total
 
-RUNS = 8
+RUNS = 6
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ ACCEPTANCE: Final = "tests/acceptance"
 WAITS: Final = "tests/waits"
 STORMS: Final = "tests/simulator"
 LAWS: Final = "tests/unit/test_store_laws.py"
+FINDINGS: Final = "tests/simulator/test_findings.py"
 ENGINE: Final = "tests/unit/test_engine.py"
 REQUESTS: Final = "tests/unit/test_request_counts.py"
 RANDOM: Final = "tests/faults/test_random_programs.py"
@@ -109,7 +110,7 @@ MUTANTS: Final = (
         "engine/ingest.py",
         "        self._ports.queue.send([Outgoing(body=message_text(move.work), delay=delay)])\n",
         "",
-        "tests/waits/test_races.py",
+        FINDINGS,
     ),
     Mutant(
         "an event that a run has consumed resolves its next wait too",
@@ -136,7 +137,7 @@ MUTANTS: Final = (
         "engine/arming.py",
         'if row["id"] in self._consumed or not is_wanted(row, expression=want.expression, trigger=want.event):',
         'if row["id"] in self._consumed:',
-        "tests/waits/test_lookback.py",
+        FINDINGS,
     ),
     Mutant(
         "an event is kept for looking back after the waits were read",

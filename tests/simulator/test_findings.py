@@ -98,3 +98,38 @@ def test_a_wait_that_is_put_again_after_its_event_has_come_is_taken_away() -> No
         storm.end()
         assert storm.run("f").output is True
         assert storm.leftovers() == []
+
+
+def test_an_event_that_meets_a_held_run_is_not_forgotten() -> None:
+    """Its run is armed and not yet asleep, and would not look again before the wait's timeout."""
+    app = App("held")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> bool:
+        return await ctx.step.wait_for_event("w", event="paid", timeout="7 days") is not None
+
+    with Storm(app, luck=Luck(0, faults_left=0)) as storm:
+        storm.luck.planned += [Fate.GOES, Fate.GOES, Fate.GOES, Fate.GOES, Fate.STALL]
+        storm.send("go", ts=storm.now - timedelta(seconds=5))
+        storm.send("paid", ts=storm.now - timedelta(seconds=5))
+        storm.advance("10m")
+        assert storm.run("f").output is True
+
+
+def test_looking_back_holds_the_expression_against_what_it_finds() -> None:
+    """An event that was kept and does not satisfy it is none."""
+    app = App("choosy")
+    pattern = "async.data.n > event.data.n"
+
+    @app.function("f", trigger=event("go"), waits=[EventMatch("paid", if_exp=pattern, lookback="1h")])
+    async def handler(ctx: Context) -> Any:
+        await ctx.step.sleep("z", "5m")
+        found = await ctx.step.wait_for_event("w", event="paid", if_exp=pattern, timeout="1h", lookback=True)
+        return found and found.data["n"]
+
+    with Simulation(app) as sim:
+        sim.send("go", {"n": 5})
+        for number in (4, 6):
+            sim.send("paid", {"n": number})
+        sim.run_until_idle()
+        assert sim.run("f").output == 6
