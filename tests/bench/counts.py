@@ -37,4 +37,9 @@ def rows() -> Iterator[Row]:
             target=deal.price.reads,
         )
         dollars = prices.of_price(deal.price) * 1e6
-        yield Row(section=SECTION, what=f"{deal.name}: a million of them", value=dollars, unit="$ without compute")
+        yield Row(
+            section=SECTION,
+            what=f"{deal.name}: a million of them",
+            value=dollars,
+            unit="$ with one event, without compute",
+        )

@@ -74,9 +74,11 @@ class Plan:
 
 
 def of_price(price: Price) -> float:
-    """Dollars of one deal of the price list, its events included, compute left out."""
+    """Dollars of one deal of the price list with the event that begins it; further events and compute left out."""
+    fires = price.others.get("CreateSchedule", 0) - price.others.get("DeleteSchedule", 0)
     return (
-        EVENTS * max(price.invocations > 0, price.others.get("PutEvents", 0))
+        EVENTS
+        + FIRES * fires
         + QUEUE * price.queue
         + INVOCATIONS * price.invocations
         + WRITES * price.write_units

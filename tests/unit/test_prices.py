@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.bench.prices import Plan, others, services
+from tests.bench.prices import Plan, of_price, others, services
+from tests.counting import DEALS
 
 
 def test_a_million_runs_of_three_steps() -> None:
@@ -49,6 +50,12 @@ def test_sizes_and_memory() -> None:
     assert services(replace(plan, kb=3.5))["DynamoDB"] - services(plan)["DynamoDB"] == pytest.approx(3 * 0.625)
     assert services(replace(plan, kb=20))["S3"] == pytest.approx(5.00)
     assert services(replace(plan, memory_mb=1024, seconds=1))["Lambda"] == pytest.approx(0.20 + 13.3334)
+
+
+def test_one_deal() -> None:
+    """A sleep of two days: an event, 7 write and 2 read units, 9 queue requests, 3 invocations, a fire."""
+    deal = next(deal for deal in DEALS if deal.name == "a sleep of two days")
+    assert of_price(deal.price) * 1e6 == pytest.approx(1 + 7 * 0.625 + 2 * 0.125 + 9 * 0.4 + 3 * 0.2 + 1)
 
 
 def test_others() -> None:
