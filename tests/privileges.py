@@ -57,15 +57,15 @@ class Log:
             for service in SERVICES:
                 events = getattr(stack.counted.clients, service)().meta.events
                 if service == "dynamodb":  # whose calls are prepared, so that only what leaves is seen
-                    events.register("before-send", note_sent, unique_id="privileges")
+                    events.register("before-send", note_sent, unique_id="privileges.before-send")
                 else:
-                    events.register("before-parameter-build", note, unique_id="privileges")
+                    events.register("before-parameter-build", note, unique_id="privileges.before-parameter-build")
 
         def back(counted: Counted) -> None:
             for service in SERVICES:
                 events = getattr(counted.clients, service)().meta.events
                 for name in ("before-parameter-build", "before-send"):
-                    events.unregister(name, unique_id="privileges")
+                    events.unregister(name, unique_id=f"privileges.{name}")
             give_back(counted)
 
         with pytest.MonkeyPatch.context() as patch:
