@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,14 +51,21 @@ class Log:
             def note(params: Mapping[str, Any], model: Any, **_: object) -> None:
                 asked.update(asked_of(model.service_model.service_name, model.name, params))
 
+            def note_sent(event_name: str, request: Any, **_: object) -> None:
+                asked.update(asked_of("dynamodb", event_name.rpartition(".")[2], json.loads(request.body)))
+
             for service in SERVICES:
                 events = getattr(stack.counted.clients, service)().meta.events
-                events.register("before-parameter-build", note, unique_id="privileges")
+                if service == "dynamodb":  # whose calls are prepared, so that only what leaves is seen
+                    events.register("before-send", note_sent, unique_id="privileges.before-send")
+                else:
+                    events.register("before-parameter-build", note, unique_id="privileges.before-parameter-build")
 
         def back(counted: Counted) -> None:
             for service in SERVICES:
                 events = getattr(counted.clients, service)().meta.events
-                events.unregister("before-parameter-build", unique_id="privileges")
+                for name in ("before-parameter-build", "before-send"):
+                    events.unregister(name, unique_id=f"privileges.{name}")
             give_back(counted)
 
         with pytest.MonkeyPatch.context() as patch:

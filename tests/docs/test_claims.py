@@ -80,8 +80,8 @@ def _joined(block: Block) -> str:
 
 def test_the_two_commands_are_in_the_makefile() -> None:
     """And every other `make` that a page names."""
-    named = {found for page in PAGES for found in re.findall(r"(?:^\s*|`)make ([a-z]+)", page.text, re.MULTILINE)}
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = {found for page in PAGES for found in re.findall(r"(?:^\s*|`)make ([a-z0-9]+)", page.text, re.MULTILINE)}
+    targets = set(re.findall(r"^([a-z0-9]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert {"dev", "test"} <= named <= targets
 
 
