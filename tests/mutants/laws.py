@@ -16,7 +16,7 @@ REQUESTS: Final = "tests/unit/test_request_counts.py"
 RANDOM: Final = "tests/faults/test_random_programs.py"
 TABLE: Final = "tests/contract/test_aws_table.py"
 QUEUE: Final = "tests/unit/test_aws_queue.py"
-TIMERS: Final = "tests/unit/test_aws_timers.py"
+TIMERS: Final = "tests/contract/test_aws_timers.py"
 BUS: Final = "tests/unit/test_aws_bus.py"
 ENTRY: Final = "tests/integration/test_aws_entry.py"
 

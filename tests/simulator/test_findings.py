@@ -130,6 +130,7 @@ def test_looking_back_holds_the_expression_against_what_it_finds() -> None:
     with Simulation(app) as sim:
         sim.send("go", {"n": 5})
         for number in (4, 6):
+            sim.advance("1s")
             sim.send("paid", {"n": number})
         sim.run_until_idle()
         assert sim.run("f").output == 6
