@@ -42,7 +42,7 @@ _PAID: Final = 0.3
 """Of the orders that are not paid yet, at each look."""
 LEG: Final = 50
 """Runs begun in one table."""
-LEG_SECONDS: Final = 600
+LEG_SECONDS: Final = 1_800
 """Then a leg is judged as it is."""
 _LOOK_SECONDS: Final = 0.5
 
