@@ -186,10 +186,8 @@ def _id_in(output: Any) -> str:
     return str(output["id"]) if isinstance(output, dict) and "id" in output else ""
 
 
-TestMachine = pytest.mark.xfail(reason="one history of the quick profile is not explained yet", strict=False)(
-    Machine.TestCase
-)
-Machine.TestCase.settings = settings(stateful_step_count=20, report_multiple_bugs=False)
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(stateful_step_count=20, report_multiple_bugs=False)
 
 
 @pytest.fixture(autouse=True, scope="module")

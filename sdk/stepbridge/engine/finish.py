@@ -133,7 +133,7 @@ class Finish:
         return self._app.publish_finished or any(one.names(FINISHED) for one in system_triggers(self._app))
 
     def _tell_world(self, head: Head, output: str | None) -> None:
-        event = self._event_row(head)
+        event = self.event_row(head)
         failure = CANCELLED_FAILURE if head.status is Status.CANCELLED else head.failure
         data: dict[str, Any] = {"app_id": self._app.id, "function_id": head.function_id, "run_id": head.run_id}
         if failure is None:
@@ -167,7 +167,8 @@ class Finish:
             handler, trace = function.on_failure.id, trace_of(head.extra)
             self._send(Start(run_id=run_id, function_id=handler, event=failed, created_at=now, extra=trace))
 
-    def _event_row(self, head: Head) -> dict[str, Any]:
+    def event_row(self, head: Head) -> dict[str, Any]:
+        """The event that started the run."""
         event = head.event
         data = self._store.trigger_data(head)
         return {
