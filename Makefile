@@ -38,7 +38,7 @@ types: $(READY) ## Check types as we write them (mypy) and as users see them (py
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/pyright
 
-audit: $(READY) ## Ask the OSV database about every package of uv.lock: one request; no network is no failure.
+audit: $(READY) ## Ask PyPI what is known against every package of uv.lock; no network is no failure.
 	@$(BIN)/python .ci/audit
 
 soak: $(READY) ## Try thousands of generated programs and of storms; states how many.

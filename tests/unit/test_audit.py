@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,20 +14,18 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ASKED: list[Any] = []
-KNOWN: list[str] = []
+ASKED: list[str] = []
+KNOWN: list[dict[str, Any]] = []
 
 
-class Database(BaseHTTPRequestHandler):
-    """OSV, which knows something of jinja2."""
+class Registry(BaseHTTPRequestHandler):
+    """PyPI, which knows something of jinja2."""
 
-    def do_POST(self) -> None:
-        """`/v1/querybatch`."""
-        queries = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["queries"]
-        ASKED.append((self.path, queries))
-        ids = {"jinja2": [{"id": one, "modified": "2026-01-01T00:00:00Z"} for one in KNOWN]}
-        results = [{"vulns": ids[one["package"]["name"]]} if one["package"]["name"] in ids else {} for one in queries]
-        body = json.dumps({"results": results}).encode()
+    def do_GET(self) -> None:
+        """`/pypi/{name}/{version}/json`."""
+        ASKED.append(self.path)
+        known = KNOWN if "/jinja2/" in self.path else []
+        body = json.dumps({"info": {}, "vulnerabilities": known}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -37,12 +35,17 @@ class Database(BaseHTTPRequestHandler):
         """Nothing."""
 
 
+def vulnerability(withdrawn: str | None = None) -> dict[str, Any]:
+    """As PyPI tells of one."""
+    return {"id": "GHSA-1234", "link": "https://osv.dev/vulnerability/GHSA-1234", "withdrawn": withdrawn}
+
+
 @pytest.fixture
-def database() -> Iterator[str]:
+def registry() -> Iterator[str]:
     """Its address."""
     ASKED.clear()
     KNOWN.clear()
-    server = HTTPServer(("127.0.0.1", 0), Database)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
@@ -52,31 +55,36 @@ def database() -> Iterator[str]:
 
 
 def audit(url: str) -> subprocess.CompletedProcess[str]:
-    """`make audit`, with another database."""
+    """`make audit`, with another registry."""
     return subprocess.run(  # noqa: S603 - our own program
         [sys.executable, str(ROOT / ".ci" / "audit"), url], capture_output=True, text=True, check=False
     )
 
 
-def test_every_locked_package_is_asked_for_at_once(database: str) -> None:
-    """One request, with names and versions of the lock file; our own package is none of them."""
-    done = audit(database)
-    ((path, queries),) = ASKED
-    names = {one["package"]["name"] for one in queries}
-    assert (done.returncode, path) == (0, "/v1/querybatch")
+def test_every_locked_package_is_asked_for(registry: str) -> None:
+    """By name and version of the lock file; our own package is none of them."""
+    done = audit(registry)
+    names = {path.split("/")[2] for path in ASKED}
+    assert done.returncode == 0
     assert {"boto3", "pydantic", "cryptography", "ruff"} < names
     assert "stepbridge" not in names
-    assert all(one["version"] for one in queries)
-    assert f"Audited {len(queries)} packages" in done.stdout
+    assert all(path.split("/")[3] for path in ASKED)
+    assert f"Audited {len(set(ASKED))} packages of uv.lock: 0 vulnerabilities" in done.stdout
 
 
-def test_a_known_vulnerability_fails(database: str) -> None:
+def test_a_known_vulnerability_fails(registry: str) -> None:
     """With package, version and where to read about it."""
-    KNOWN.append("GHSA-1234")
-    done = audit(database)
+    KNOWN.append(vulnerability())
+    done = audit(registry)
     assert done.returncode == 1
     assert "jinja2" in done.stdout
     assert "https://osv.dev/vulnerability/GHSA-1234" in done.stdout
+
+
+def test_a_withdrawn_one_does_not(registry: str) -> None:
+    """It was none."""
+    KNOWN.append(vulnerability(withdrawn="2026-01-01T00:00:00Z"))
+    assert audit(registry).returncode == 0
 
 
 def test_without_a_network_it_says_so_and_fails_nothing() -> None:

@@ -184,6 +184,22 @@ class TestByEvent:
         assert bench.run().status == "CANCELLED"
         assert bench.leftovers() == []
 
+    def test_an_event_of_the_future_that_comes_twice_arms_for_the_first(self, bench_of: Callable[[App], Bench]) -> None:
+        """The same id with other data changes nothing of the run that is queued, and leaves nothing."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k"), Cancel("halt")]))
+        bench.put("go", {"k": 1}, id="one", ts=START + timedelta(hours=1))
+        bench.settle()
+        before = bench.waits()
+        bench.put("go", {"k": 2}, id="one", ts=START + timedelta(hours=1))
+        bench.settle()
+        assert bench.waits() == before
+        bench.put("stop", {"k": 2})
+        bench.settle()
+        assert bench.run().status == "QUEUED"
+        bench.put("stop", {"k": 1})
+        bench.settle()
+        assert (bench.run().status, bench.leftovers()) == ("CANCELLED", [])
+
     def test_a_run_cancelled_while_it_is_being_queued_leaves_nothing(self, bench_of: Callable[[App], Bench]) -> None:
         """The event comes between its waits and its head; who cancels knows of nothing else."""
         bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k"), Cancel("halt")]))
