@@ -9,10 +9,13 @@ import importlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from stepbridge.testing import Simulation
 from tests.golden.stories import FOLDER, STORY, snapshot
+
+_ROOT: Final = Path(__file__).parents[2]
+"""Stands in tracebacks."""
 
 
 def main(version: str) -> None:
@@ -29,7 +32,8 @@ def main(version: str) -> None:
 
 
 def _write(path: Path, held: dict[str, Any]) -> None:
-    path.write_text(json.dumps(held, ensure_ascii=False, indent=None, separators=(",", ":")) + "\n", encoding="utf-8")
+    text = json.dumps(held, ensure_ascii=False, indent=None, separators=(",", ":"))
+    path.write_text(text.replace(str(_ROOT), "/app") + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from stepbridge import App
 from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.engine.finish import FAILED
 from stepbridge.local.simulated import site_of
 from stepbridge.memory.world import World
 from stepbridge.testing import RunView, Simulation
@@ -59,8 +60,9 @@ def summary(run: RunView) -> dict[str, Any]:
         for one in run.steps.values()
     ]
     event = run.event
+    data = {**event.data, "error": _told(event.data["error"])} if event.name == FAILED else event.data
     row = [run.run_id, run.function_id, run.status, run.output, _told(run.error), run.attempt, steps]
-    return {"run": row, "event": [event.name, event.data, event.id, event.ts, event.source]}
+    return {"run": row, "event": [event.name, data, event.id, event.ts, event.source]}
 
 
 def _told(error: dict[str, str] | None) -> list[str] | None:

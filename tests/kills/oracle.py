@@ -13,8 +13,7 @@ from stepbridge.core.items import HEAD_SK, head_of
 from stepbridge.engine.reader import Reader
 from stepbridge.local.moto import MotoStack
 from stepbridge.local.moto_queue import messages_in
-from tests.kills.orders import CHILDREN, EFFECTS, MEANT_TWICE
-from tests.kills.worker import BATCH
+from tests.kills.orders import BATCH, CHILDREN, EFFECTS, MEANT_TWICE
 
 KINDS: Final = ("order/made", "plain/made", "order/made", "many/made")
 """Of the runs that are begun, by turns."""

@@ -15,6 +15,8 @@ from stepbridge import App, Context, ContextSync, EventMatch, RetryAfterError, e
 
 _NUMBERS: Final = count()
 _SETTING: Final = "STEPBRIDGE_EFFECTS"
+BATCH: Final = 5
+"""Messages at most that one invocation is given."""
 EFFECT_SECONDS: Final = 0.05
 """From an effect to its answer: a process killed in between has had the effect and recorded nothing."""
 ITEMS: Final = 4

@@ -25,10 +25,9 @@ import stepbridge.aws  # noqa: E402 - after the limits
 from stepbridge.aws.clients import Clients  # noqa: E402
 from stepbridge.aws.settings import Settings  # noqa: E402
 from stepbridge.local.moto_queue import lambda_record  # noqa: E402
-from tests.kills.orders import app  # noqa: E402
+from tests.kills.orders import BATCH, app  # noqa: E402
 
 INVOCATION_SECONDS: Final = 4.0
-BATCH: Final = 5
 _PAUSE: Final = 0.2
 """Between two looks at an empty queue."""
 
