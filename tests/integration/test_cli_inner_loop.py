@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,7 @@ def test_a_run_is_watched_live_in_a_terminal(project: Path) -> None:
             screen.shows("━")
             screen.shows("SLEEPING")
             process.send_signal(signal.SIGINT)
+            screen.goes_dark()
             assert process.wait(timeout=20) == 130
         finally:
             process.kill()
@@ -244,6 +246,12 @@ class Screen:
                 self._text += os.read(self._controller, 65536).decode(errors="replace")
         assert words in self._text
         self._text = self._text.partition(words)[2]
+
+    def goes_dark(self) -> None:
+        """Reads until nobody writes any more: who writes to a full terminal waits for its reader."""
+        with suppress(OSError):  # of Linux, when the last writer has gone
+            while select.select([self._controller], [], [], 20)[0] and os.read(self._controller, 65536):
+                pass
 
     def types(self, keys: str) -> None:
         """As if at the keyboard."""

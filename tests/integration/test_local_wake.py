@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -97,17 +98,28 @@ def test_the_earliest_of_several_is_brought_forward(server: LocalServer) -> None
     run_id = started(server, {"name": "both"})
     eventually(lambda: len(server.service.run(run_id)["steps"]) == 52)
     eventually(lambda: server.service.status(run_id) is Status.SLEEPING)
-    due = server.service.wake(run_id)
+    due = woken(server, run_id)
     left = eventually(lambda: sleeping(server, run_id) == ["long"] and sleeping(server, run_id))
     assert left == ["long"]
     assert timedelta(hours=23) < due - server.service.world.clock.now() < timedelta(days=1)
-    server.service.wake(run_id)
+    woken(server, run_id)
     eventually(lambda: not sleeping(server, run_id))
     for _ in range(50):
         if server.service.status(run_id).is_terminal:
             break
         wake_if_asleep(server, run_id)
     assert server.service.run(run_id)["output"] == [None] * 52
+
+
+def woken(server: LocalServer, run_id: str) -> datetime:
+    """When the next due time was; an invocation may be under way that has nothing to do any more."""
+
+    def look() -> datetime | None:
+        with suppress(ConflictError):
+            return server.service.wake(run_id)
+        return None
+
+    return eventually(look)
 
 
 def wake_if_asleep(server: LocalServer, run_id: str) -> None:

@@ -256,7 +256,8 @@ def test_the_second_request_says_what_the_first_did(echo: Echoed, client_at: Cli
     assert first == second
     (_, theirs), (_, mine) = seen
     assert mine.keys() == theirs.keys()
-    momentary = {"Authorization", "X-Amz-Date", "amz-sdk-invocation-id"}
+    assert theirs["User-Agent"].startswith(mine["User-Agent"])  # Powertools adds to it where it has been loaded
+    momentary = {"Authorization", "User-Agent", "X-Amz-Date", "amz-sdk-invocation-id"}
     assert {n: v for n, v in mine.items() if n not in momentary} == {
         n: v for n, v in theirs.items() if n not in momentary
     }
