@@ -25,7 +25,7 @@ dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 
 test: lint types audit ## All that must pass: lint, types, tests with coverage, tests on other Pythons.
 	@sh .ci/chromium
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov -n auto --maxprocesses 4 --dist loadfile
 	.ci/other-pythons
 
 lint: $(READY) ## Lint, formatting, import contracts, leaked secrets.
