@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
@@ -125,3 +126,31 @@ def test_what_the_bus_can_never_take_is_the_steps_failure(bench_of: Callable[...
     assert bench.step()
     assert (bench.run().status, bench.run().steps["s"].attempts) == ("FAILED", 1)
     assert bench.run().error == bench.run().steps["s"].error
+
+
+@pytest.mark.parametrize("number", [3, 20], ids=["in the head", "beside it"])
+def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(number: int, bench_of: Callable[..., Bench]) -> None:
+    """The invocation that ended it died right after; the head lists what it had armed, or a page beside it."""
+    app = App("shop")
+    benches: list[Bench] = []
+
+    def strike() -> None:
+        benches[0].on("after", "table.update", "R#", refuse)  # the head's end
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> None:
+        waits = [asyncio.create_task(ctx.step.wait_for_event(f"w{n}", event="e", timeout="1h")) for n in range(number)]
+        await ctx.step.sleep("nap", "1m")
+        await ctx.step.run("strike", strike)
+        for wait in waits:
+            wait.cancel()
+
+    bench = bench_of(app)
+    benches.append(bench)
+    bench.put("go")
+    bench.settle()
+    bench.later(60)
+    assert not bench.step()
+    assert (bench.run().status, len(bench.waits())) == ("COMPLETED", number)
+    bench.drain()
+    assert bench.leftovers() == []
