@@ -110,6 +110,9 @@ class Blobs(Protocol):
     def get(self, key: str) -> bytes:
         """The value; KeyError where there is none."""
 
+    def renew(self, key: str) -> None:
+        """The value's age begins anew: it expires as if it had been written now. KeyError where there is none."""
+
 
 class Clock(Protocol):
     """Where time comes from."""

@@ -257,6 +257,8 @@ def test_on_timeout_the_step_fails_and_the_child_is_cancelled(colour: Colour) ->
         sim.advance("10m")
         assert sim.run("f").output == ["InvokeTimeoutError", "call", "2025-01-01T00:10:00+00:00"]
         assert sim.run("child").status == "CANCELLED"
+        call = sim.run("f").steps["call"]
+        assert (call.started_at, call.ended_at) == (START, START + timedelta(minutes=10))
         sim.run_until_idle()
         assert (sim.run("child").status, sim.run("child").output) == ("CANCELLED", None)
         assert sim.run("f").status == "COMPLETED"

@@ -52,6 +52,7 @@ def test_a_wait_returns_none_once_its_timeout_has_passed(colour: Colour) -> None
     assert (run.status, run.output) == ("COMPLETED", None)
     assert run.steps["reply"].output is None
     assert run.steps["reply"].status == "COMPLETED"
+    assert (run.steps["reply"].started_at, run.steps["reply"].ended_at) == (START, START + timedelta(hours=1))
 
 
 def test_the_first_event_wins(colour: Colour) -> None:

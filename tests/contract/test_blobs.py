@@ -21,7 +21,15 @@ def test_the_first_value_stays(ports: Ports) -> None:
     assert ports.blobs.get("k") == b"first"
 
 
-def test_a_value_that_is_not_there_is_a_key_error(ports: Ports) -> None:
+def test_a_value_that_is_renewed_stays_what_it_is(ports: Ports) -> None:
+    """Its age alone begins anew."""
+    ports.blobs.put("k", b"first")
+    ports.blobs.renew("k")
+    assert ports.blobs.get("k") == b"first"
+
+
+@pytest.mark.parametrize("method", ["get", "renew"])
+def test_a_value_that_is_not_there_is_a_key_error(ports: Ports, method: str) -> None:
     """As the port promises."""
     with pytest.raises(KeyError):
-        ports.blobs.get("none")
+        getattr(ports.blobs, method)("none")

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -394,6 +394,22 @@ def needy() -> App:
     async def tells(ctx: Context) -> None:
         """Its end is told on the bus."""
 
+    @app.function("sends", trigger=event("sends"), retries=0)
+    async def sends(ctx: Context) -> None:
+        await ctx.step.send_event("send", {"name": "sent"})
+
+    @app.function("waits", trigger=event("waits"))
+    async def waits(ctx: Context) -> None:
+        await ctx.step.wait_for_event("wait", event="sent", timeout="1h")
+
+    @app.function("invokes", trigger=event("invokes"))
+    async def invokes(ctx: Context) -> None:
+        await ctx.step.invoke("ask", function="tells")
+
+    @app.function("records", trigger=event("records"), retries=0)
+    async def records(ctx: Context) -> None:
+        await ctx.step.run("record", lambda: NOISE)
+
     @app.function("sleeps", trigger=event("sleeps"))
     async def sleeps(ctx: Context) -> None:
         await ctx.step.sleep("nap", "2 days")
@@ -421,35 +437,36 @@ def _without_bus(clients: Clients, settings: Settings) -> None:
     clients.events().delete_event_bus(Name=bus)
 
 
-MISSING: dict[str, tuple[Callable[[Clients, Settings], object], str, str, str]] = {
-    "bus": (_without_bus, "tells", "The event bus", "bus_arn"),
+MISSING: dict[str, tuple[Callable[[Clients, Settings], object], Sequence[str], str, str]] = {
+    "bus": (_without_bus, ("tells", "sends"), "The event bus", "bus_arn"),
     "schedule group": (
         lambda clients, settings: clients.scheduler().delete_schedule_group(Name=settings.schedule_group),
-        "sleeps",
+        ("sleeps", "waits"),
         "The schedule group",
         "schedule_group",
     ),
     "queue": (
         lambda clients, settings: clients.sqs().delete_queue(QueueUrl=settings.queue_url),
-        "delays",
+        ("delays", "invokes"),
         "The SQS queue",
         "queue_url",
     ),
     "bucket": (
         lambda clients, settings: clients.s3().delete_bucket(Bucket=settings.blobs_bucket),
-        "keeps",
+        ("keeps", "records"),
         "The S3 bucket",
         "blobs_bucket",
     ),
 }
+"""Resources, and the functions that need each."""
 
 
-@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize(("missing", "name"), [(missing, name) for missing in MISSING for name in MISSING[missing][1]])
 def test_what_is_missing_is_named_and_the_message_stays(
-    world: MotoWorld, clock: VirtualClock, calm: pytest.LogCaptureFixture, missing: str
+    world: MotoWorld, clock: VirtualClock, calm: pytest.LogCaptureFixture, missing: str, name: str
 ) -> None:
-    """The resource, that it does not exist, and the variable that says which one it is."""
-    remove, name, what, setting = MISSING[missing]
+    """The resource, that it does not exist, and the variable that says which one it is; no attempt is spent."""
+    remove, _, what, setting = MISSING[missing]
     bench = Bench(needy(), world, clock)
     bench.put(name)
     (message,) = bench.receive()
@@ -457,24 +474,34 @@ def test_what_is_missing_is_named_and_the_message_stays(
     assert bench.call([message]) == [message.id]
     assert f"{what} {getattr(bench.stack.settings, setting)} does not exist" in calm.text
     assert f"Mend: deploy the stack, or correct {variable(setting)}" in calm.text
+    assert attempts_of(bench) <= {1}
 
 
-DENIED: dict[str, tuple[str, str, str, bytes]] = {
-    "dynamodb:UpdateItem": ("tells", "dynamodb", "UpdateItem", b'{"__type": "AccessDeniedException"}'),
-    "events:PutEvents": ("tells", "events", "PutEvents", b'{"__type": "AccessDeniedException"}'),
-    "sqs:SendMessage": ("delays", "sqs", "SendMessage", b'{"__type": "com.amazonaws.sqs#AccessDenied"}'),
-    "scheduler:CreateSchedule": ("sleeps", "scheduler", "CreateSchedule", b'{"__type": "AccessDeniedException"}'),
-    "s3:PutObject": ("keeps", "s3", "PutObject", b"<Error><Code>AccessDenied</Code></Error>"),
+def attempts_of(bench: Bench) -> set[int]:
+    """How many attempts the steps have had, of all runs."""
+    return {step.attempts for run in bench.runs() for step in run.steps.values()}
+
+
+DENIED: dict[str, tuple[Sequence[str], bytes]] = {
+    "dynamodb:UpdateItem": (("tells",), b'{"__type": "AccessDeniedException"}'),
+    "dynamodb:PutItem": (("sends", "waits", "records"), b'{"__type": "AccessDeniedException"}'),
+    "events:PutEvents": (("tells", "sends"), b'{"__type": "AccessDeniedException"}'),
+    "sqs:SendMessage": (("delays", "invokes"), b'{"__type": "com.amazonaws.sqs#AccessDenied"}'),
+    "scheduler:CreateSchedule": (("sleeps", "waits"), b'{"__type": "AccessDeniedException"}'),
+    "s3:PutObject": (("keeps", "records"), b"<Error><Code>AccessDenied</Code></Error>"),
 }
-"""Permissions, and how each service says that one is missing."""
+"""Permissions, the functions that need each, and how the service says that it is missing."""
 
 
-@pytest.mark.parametrize("permission", DENIED)
+@pytest.mark.parametrize(
+    ("permission", "name"), [(permission, name) for permission in DENIED for name in DENIED[permission][0]]
+)
 def test_a_missing_permission_is_named_and_the_message_stays(
-    world: MotoWorld, clock: VirtualClock, calm: pytest.LogCaptureFixture, permission: str
+    world: MotoWorld, clock: VirtualClock, calm: pytest.LogCaptureFixture, permission: str, name: str
 ) -> None:
-    """Once it is given, the run goes on with what came back."""
-    name, service, operation, body = DENIED[permission]
+    """Once it is given, the run goes on with what came back; no attempt has been spent."""
+    service, _, operation = permission.partition(":")
+    body = DENIED[permission][1]
     headers = {"x-amzn-errortype": "AccessDeniedException"} if service == "scheduler" else {}
 
     def deny(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
@@ -498,6 +525,7 @@ def test_a_missing_permission_is_named_and_the_message_stays(
             back = bench.call(messages)
             bench.stack.queue.acknowledge([one for one in messages if one.id not in back])
     assert {run.status for run in bench.runs()} == {"COMPLETED"}
+    assert attempts_of(bench) <= {1}
 
 
 def test_a_missing_setting_fails_the_start_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

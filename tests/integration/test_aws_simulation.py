@@ -16,12 +16,15 @@ import pytest
 from moto import mock_aws
 from moto.dynamodb.models.table import Table
 
-from stepbridge import App, ConfigError, Context, ContextSync, cron, event
+from stepbridge import App, Cancel, ConfigError, Context, ContextSync, cron, event
 from stepbridge.aws.schema import event_pattern
+from stepbridge.core.items import HEAD_SK
 from stepbridge.engine.across import names_for
 from stepbridge.engine.rule import wants
 from stepbridge.local.moto import MotoWorld
 from stepbridge.local.moto_process import is_mocked
+from stepbridge.local.simulated import MotoSite
+from stepbridge.memory.billing import item_bytes
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.testing import Simulation
 
@@ -327,6 +330,59 @@ def test_large_values_lie_in_the_bucket() -> None:
         sim.send("go")
         assert sim.run("f").output == [noise]
         assert sim.requests["PutObject"] > 0
+
+
+def test_data_of_an_event_of_the_future_expires_as_if_it_had_come_when_its_run_began() -> None:
+    """A bucket's lifecycle counts from the last write; the run may last a year from its beginning."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handle(ctx: Context) -> int:
+        await ctx.step.sleep("nap", "366 days")
+        return len(ctx.event.data["text"])
+
+    noise = "".join(sha256(str(index).encode()).hexdigest() for index in range(1_000))
+    with Simulation(app, backend="moto") as sim:
+        began = sim.now + timedelta(days=200)
+        sim.send("go", {"text": noise}, ts=began)
+        sim.advance("199 days")
+        assert ages(sim) == [timedelta(days=199)]
+        sim.advance("1 day")
+        assert ages(sim) == [timedelta(0)]
+        sim.run_until_idle()
+        assert (sim.run("f").output, ages(sim)) == (len(noise), [timedelta(days=366)])
+
+
+def ages(sim: Simulation) -> list[timedelta]:
+    """Of what lies in the bucket, to the second."""
+    (site,) = sim._sites
+    assert isinstance(site, MotoSite)
+    held = site.stack.counted.clients.s3().list_objects_v2(Bucket=site.stack.settings.blobs_bucket)["Contents"]
+    return [sim.now - one["LastModified"] for one in held]
+
+
+def test_the_head_stays_under_one_kilobyte() -> None:
+    """Every update is billed on the whole item: data, output and all that is armed stand beside it."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), cancel=[Cancel("stop", match="data.k")])
+    async def handle(ctx: Context) -> str:
+        waits = (
+            ctx.step.wait_for_event(f"wait number {n}", event="e", match="data.k", timeout="2 days") for n in range(20)
+        )
+        await asyncio.gather(*waits, ctx.step.sleep("nap", "1 day"))
+        return str(ctx.event.data["text"])
+
+    with Simulation(app, backend="moto") as sim:
+        sizes: list[int] = []
+        sim.send("go", {"k": 1, "text": "".join(map(str, range(300)))})
+        for _ in range(3):
+            heads = [item for item in sim._sites[0].stack.table.items() if item["sk"] == HEAD_SK]
+            sizes += map(item_bytes, heads)
+            sim.advance("1 day")
+        assert sim.run("f").status == "COMPLETED"
+    assert len(sizes) == 3
+    assert max(sizes) < 1024
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,8 @@ class Bench:
         self.hooks: list[Hook] = []
         ports = self.stack.ports
         hooked: dict[str, Any] = {
-            name: _Hooked(name, getattr(ports, name), self.hooks) for name in ("table", "queue", "bus", "timers")
+            name: _Hooked(name, getattr(ports, name), self.hooks)
+            for name in ("table", "queue", "bus", "timers", "blobs")
         }
         self.ports: Ports = replace(ports, **hooked)
         self.workers = self.new_workers()

@@ -82,3 +82,18 @@ class S3Blobs:
                     raise KeyError(key) from error
                 raise
             return answer["Body"].read()
+
+    def renew(self, key: str) -> None:
+        """Writes the value over itself: a bucket's lifecycle counts from the last write.
+
+        Source: S3 user guide, "Lifecycle configuration elements", 2026. Not `CopyObject`, which asks for a change of
+        the metadata; such values are few.
+
+        Raises:
+            KeyError: There is none.
+            Unavailable: S3 cannot answer now.
+            Misconfigured: The bucket or a permission is missing.
+        """
+        data = self.get(key)
+        with self._resource.calling("s3:PutObject"):
+            self._client().put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)

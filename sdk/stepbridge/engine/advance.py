@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from stepbridge.app import App
-from stepbridge.core.limits import CRASH_LIMIT, HAND_OVER_MARGIN, RUN_MAX, SEEN_INLINE
+from stepbridge.core.limits import CRASH_LIMIT, HAND_OVER_MARGIN, QUEUE_DELAY_MAX, RUN_MAX, SEEN_INLINE
 from stepbridge.core.messages import Go, Resume, Start
 from stepbridge.core.records import Blob, Failure, Head, Status
 from stepbridge.core.triggers import EventTrigger
@@ -126,6 +126,9 @@ class Advance:
                 past = Past([], (), work.event.data)  # nothing else can be there yet
             else:
                 past = await self._workers.io(partial(self._load, head))
+                if not head.released_epoch and head.counts_from - head.created_at > QUEUE_DELAY_MAX:
+                    data = head.event.data if past.data is None else past.data  # written when the run was made
+                    await self._workers.io(partial(self._payloads.renew, data))
             session = self._session(head, past)
             outcome = session if not isinstance(session, Session) else await self._replay(session, invocation)
             held = session if isinstance(session, Session) else None

@@ -393,10 +393,12 @@ class Arming:
                 return session.from_outside(session.history.unfinished.pop(call.key))
             case WaitStep() | SignalStep():
                 register = self._register(call, Mark.OK, now, value="null")
+                register = replace(register, started_at=_armed_at(call, call.step.timeout, now))
             case InvokeStep():
                 message = f"{call.step.function_id!r} did not end within {call.step.timeout}"
                 failure = Failure(name=INVOKE_TIMEOUT, message=message)
                 register = self._register(call, Mark.ERROR, now, failure=failure)
+                register = replace(register, started_at=_armed_at(call, call.step.timeout, now))
             case _:
                 raise AssertionError(call.step)
         return self._adopt(register)
@@ -428,6 +430,11 @@ class Arming:
         hint = call.step.hint if isinstance(call.step, InvokeStep) else codec.PLAIN
         text = codec.encode(value, hint, what=f"the stub of step {call.step.step_id!r}")
         return self._recording.record(call, replace(register, value=text), text)
+
+
+def _armed_at(call: Call, timeout: timedelta | None, now: datetime) -> datetime:
+    """When a call that has timed out was armed: so long before its deadline, which no record says in so many words."""
+    return now if call.due_at is None or timeout is None else min(call.due_at - timeout, now)
 
 
 def _signal_want(step: SignalStep) -> Want:

@@ -40,3 +40,8 @@ class Payloads:
             in_clear(data)
             stored = data if data[:1] == b"\x78" else data.decode()  # zlib's first byte; JSON never has it
         return codec.unsqueeze(stored)
+
+    def renew(self, stored: Stored | None) -> None:
+        """A blob's age begins anew; other values have none."""
+        if isinstance(stored, Blob):
+            self._blobs.renew(stored.key)

@@ -16,7 +16,7 @@ from stepbridge.core.records import Failure, Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import RunStep, SendSignalStep, SendStep, Step
 from stepbridge.engine import tracing
-from stepbridge.engine.calls import Call, Result, Stubs
+from stepbridge.engine.calls import Call, Result, Stub, Stubs
 from stepbridge.engine.failures import LEAVING, failure_of
 from stepbridge.engine.outcome import Failed, Stopped
 from stepbridge.engine.payloads import Payloads
@@ -58,7 +58,7 @@ class Recording:
     def body(self, call: Call) -> Callable[[], Any]:
         """The function that the step runs."""
         step, session = call.step, self._session
-        if (stub := self._stubs(session.function.id, step.step_id)) is not None:
+        if (stub := self._stub(call)) is not None:
             return stub.play
         match step:
             case SendStep():
@@ -70,6 +70,9 @@ class Recording:
                 return lambda: step.fn(*step.args, **step.kwargs)
             case _:
                 raise AssertionError(step)
+
+    def _stub(self, call: Call) -> Stub | None:
+        return self._stubs(self._session.function.id, call.step.step_id)
 
     def start(self, call: Call) -> None:
         """For a step that must not be repeated silently: records that it begins, one write more."""
@@ -132,10 +135,20 @@ class Recording:
                 value = self.body(call)()
             except LEAVING:
                 raise
-            except BaseException as raised:  # noqa: BLE001 - whatever user code raises is recorded
+            except BaseException as raised:  # whatever user code raises is recorded
+                failed(type(raised).__name__)
+                if self._is_of_the_world(call, raised):
+                    raise
                 error = raised
-                failed(type(error).__name__)
         return self.ended(call, started_at, value, error)
+
+    def _is_of_the_world(self, call: Call, error: BaseException) -> bool:
+        """Whether a step of the engine's own met a bus or a table that fails: no attempt of the step's has.
+
+        A port's `ValueError` is about what the step was given, and counts as the step's.
+        """
+        is_ours = isinstance(call.step, SendStep | SendSignalStep) and self._stub(call) is None
+        return is_ours and not isinstance(error, ValueError)
 
     def _send(self, call: Call, step: SendStep) -> list[str]:
         run_id = self._session.run_id

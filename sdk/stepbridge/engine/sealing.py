@@ -261,6 +261,10 @@ class SealedBlobs:
         data = self._blobs.get(key)
         return self._sealer.open(data, place("blob", key)) if is_sealed(data) else data
 
+    def renew(self, key: str) -> None:
+        """As the blobs': sealed as it was."""
+        self._blobs.renew(key)
+
 
 def _bytes(value: Value) -> bytes:
     return value if isinstance(value, bytes) else str(value).encode()

@@ -198,16 +198,7 @@ class Store:
 
     def suspend(self, head: Head) -> Head | None:
         """Writes the head as suspended and gives the lease back; None, or the head that refused."""
-        armed, pages = head.armed, head.pages
-        if len(armed) > ARMED_INLINE:
-            self._table.put(
-                {
-                    **self._key(head.run_id, page_key(head.run_id, pages).sk),
-                    "ar": armed_text(armed),
-                    "ttl": self._far(head.counts_from),
-                }
-            )
-            armed, pages = (), pages + 1
+        head = self._paged(head)
         change: dict[str, Value] = {
             "st": head.status.value,
             "lx": 0,
@@ -216,8 +207,8 @@ class Store:
         }
         optional: dict[str, Value | None] = {
             "tm": timers_text(head.timers) or None,
-            "ar": armed_text(armed) if armed else None,
-            "ap": pages or None,
+            "ar": armed_text(head.armed) if head.armed else None,
+            "ap": head.pages or None,
             "ih": head.idle_hand_overs or None,
             "sn": ",".join(head.seen) or None,
             "ra": None if head.retry_at is None else to_ms(head.retry_at),
@@ -232,6 +223,14 @@ class Store:
         mine = standing.released_epoch == head.epoch and standing.status is head.status
         return None if mine else standing
 
+    def _paged(self, head: Head) -> Head:
+        """The head as it is to be written; what is armed stands on a page beside it, where there is much."""
+        if len(head.armed) <= ARMED_INLINE:
+            return head
+        page = self._key(head.run_id, page_key(head.run_id, head.pages).sk)
+        self._table.put({**page, "ar": armed_text(head.armed), "ttl": self._far(head.counts_from)})
+        return replace(head, armed=(), pages=head.pages + 1)
+
     def release(self, head: Head) -> None:
         """Gives the lease back after a failure that was seen, so that it does not count as a crash."""
         change = Change(set={"lx": 0, "fe": head.epoch})
@@ -239,7 +238,7 @@ class Store:
 
     def end(self, head: Head) -> Head | None:
         """Writes the terminal head; None, or the head that refused (someone else ended the run)."""
-        change = self._ending(head)
+        change = self._ending(self._paged(head))
         answer = self._table.update(head_key(head.run_id), change, _still_mine(head.epoch))
         if answer.ok or answer.item is None:
             return None
@@ -372,6 +371,8 @@ class Store:
         }
         if head.armed:
             change["ar"] = armed_text(head.armed)
+        if head.pages:
+            change["ap"] = head.pages
         if head.timers:
             change["tm"] = timers_text(head.timers)
         if (failure := _failure_text(head.failure)) is not None:
