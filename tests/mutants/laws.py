@@ -11,8 +11,8 @@ WAITS: Final = "tests/waits"
 STORMS: Final = "tests/simulator"
 LAWS: Final = "tests/unit/test_store_laws.py"
 FINDINGS: Final = "tests/simulator/test_findings.py"
+ORDER: Final = "tests/faults/test_order.py"
 ENGINE: Final = "tests/unit/test_engine.py"
-REQUESTS: Final = "tests/unit/test_request_counts.py"
 RANDOM: Final = "tests/faults/test_random_programs.py"
 TABLE: Final = "tests/contract/test_aws_table.py"
 QUEUE: Final = "tests/unit/test_aws_queue.py"
@@ -104,6 +104,7 @@ MUTANTS: Final = (
         "            for move in others:\n                self._delete(move.waits)\n",
         "            for move in others:\n                self._delete(move.waits)\n"
         "            self._ports.queue.send([Outgoing(body=message_text(move.work)) for move in others])\n",
+        ORDER,
     ),
     Mutant(
         "an event whose run is held is acknowledged without a message of its own",
@@ -295,6 +296,7 @@ MUTANTS: Final = (
         "        answer = self.suspend(self._arm_next(head, session.dues() if session else []), session)\n"
         '        self._ports.queue.send([Outgoing(body=message_text(Go(run_id=head.run_id, why="continue")))])\n'
         "        return answer\n",
+        ENGINE,
     ),
     Mutant(
         "a cancel before the start is lost",
@@ -336,6 +338,7 @@ MUTANTS: Final = (
         "                self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))\n"
         "        return Acknowledge()\n",
         "                pass\n        return Acknowledge()\n",
+        ORDER,
     ),
     Mutant(
         "an ended run leaves its waits armed",
@@ -375,6 +378,7 @@ MUTANTS: Final = (
         "        if self._store.set_wake(parent.run_id, parent.step_key):\n"
         '            self._send(Go(run_id=parent.run_id, why="child"))\n'
         "        self._store.put_register(parent.run_id, register)\n",
+        ORDER,
     ),
     Mutant(
         "the wake of a finisher is lost with the answer to its flag",
@@ -387,7 +391,7 @@ MUTANTS: Final = (
         "engine/store.py",
         'when = both(_CLAIMABLE, Absent("wk"))',
         "when = both(_CLAIMABLE)",
-        REQUESTS,
+        ORDER,
     ),
     Mutant(
         "a finished run is marked as told before it is",
@@ -426,6 +430,7 @@ MUTANTS: Final = (
         "        store.delete_wait(wait.place, wait.run_id, wait.step_key)\n",
         "        store.delete_wait(wait.place, wait.run_id, wait.step_key)\n"
         '        ports.queue.send([Outgoing(body=message_text(Go(run_id=wait.run_id, why="signal")))])\n',
+        ORDER,
     ),
     # -- registers -----------------------------------------------------------------------------------
     Mutant(
@@ -536,6 +541,7 @@ MUTANTS: Final = (
         "core/ids.py",
         'return f"{run_id}-{due_ms}"',
         'return f"{run_id}-{due_ms}"[:50] + __import__("os").urandom(4).hex()',
+        ORDER,
     ),
     Mutant(
         "step keys ignore the occurrence",
@@ -578,7 +584,7 @@ MUTANTS: Final = (
         "engine/async_replay.py",
         "return not (self.session.inflight and min(self.session.inflight) < rank)",
         "return True",
-        "tests/acceptance/test_parallel.py",
+        ORDER,
     ),
     # -- retries and poison --------------------------------------------------------------------------
     Mutant(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.world import World
 from stepbridge.ports import Entry, Message, Outgoing
 from stepbridge.views import RunView
+from tests.faults.order import noted, place
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -274,6 +276,15 @@ class TestHandOver:
         assert bench.run().status == "COMPLETED"
         assert effects.count("quick") == 1
         assert effects.count("long") == 2
+
+    def test_the_message_that_goes_on_is_sent_before_the_run_is_let_go(self, benches: list[Bench]) -> None:
+        """Triggers first, then the head: nobody ever sees a run asleep that nothing will wake."""
+        bench = of(benches, one_step_app())
+        asked: list[str] = []
+        bench.stack = replace(bench.stack, ports=noted(bench.stack.ports, asked))
+        bench.put("go")
+        assert bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() - 1) is True
+        assert place(asked, "send ", '"continue"') < place(asked, "update ", "SLEEPING")
 
     def test_a_sync_run_hands_over_between_steps(self, benches: list[Bench]) -> None:
         """No step begins without time for it."""
