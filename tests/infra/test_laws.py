@@ -307,3 +307,4 @@ def test_the_runbook_has_every_alarm(plain: Template) -> None:
     rows = page.partition("## Alarms")[2].partition("###")[0].splitlines()
     assert {row.split("`")[1] for row in rows if row.startswith("| `")} == ALARMS
     assert len(plain.all("CloudWatch::Alarm")) == len(ALARMS)
+    assert f"{len(ALARMS)} alarms ${0.10 * len(ALARMS):.2f}" in page  # Source: AWS price list, CloudWatch, 2026-08
