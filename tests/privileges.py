@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from stepbridge.aws.clients import Clients
 from stepbridge.aws.settings import Settings, variable
 from stepbridge.local.moto import MotoStack
 from stepbridge.local.moto_process import ACCOUNT, REGION, Counted, give_back
@@ -45,24 +46,11 @@ class Log:
 
         def init(stack: MotoStack, *arguments: Any, **keywords: Any) -> None:
             made(stack, *arguments, **keywords)
-            asked = self.asked.setdefault(stack.settings.table, set())
             self.stacks[stack.settings.table] = stack
-
-            def note(params: Mapping[str, Any], model: Any, **_: object) -> None:
-                asked.update(asked_of(model.service_model.service_name, model.name, params))
-
-            def note_sent(event_name: str, request: Any, **_: object) -> None:
-                asked.update(asked_of("dynamodb", event_name.rpartition(".")[2], json.loads(request.body)))
-
-            for service in SERVICES:
-                events = getattr(stack.counted.clients, service)().meta.events
-                if service == "dynamodb":  # whose calls are prepared, so that only what leaves is seen
-                    events.register("before-send", note_sent, unique_id="privileges.before-send")
-                else:
-                    events.register("before-parameter-build", note, unique_id="privileges.before-parameter-build")
+            note_into(self.asked.setdefault(stack.settings.table, set()), stack.counted.clients)
 
         def back(counted: Counted) -> None:
-            for service in SERVICES:
+            for service in (*SERVICES, "cloudformation"):
                 events = getattr(counted.clients, service)().meta.events
                 for name in ("before-parameter-build", "before-send"):
                     events.unregister(name, unique_id=f"privileges.{name}")
@@ -72,6 +60,23 @@ class Log:
             patch.setattr(MotoStack, "__init__", init)
             patch.setattr("stepbridge.local.moto.give_back", back)
             yield
+
+
+def note_into(asked: set[Asked], clients: Clients) -> None:
+    """Writes down what these clients ask for from now on."""
+
+    def note(params: Mapping[str, Any], model: Any, **_: object) -> None:
+        asked.update(asked_of(model.service_model.service_name, model.name, params))
+
+    def note_sent(event_name: str, request: Any, **_: object) -> None:
+        asked.update(asked_of("dynamodb", event_name.rpartition(".")[2], json.loads(request.body)))
+
+    for service in (*SERVICES, "cloudformation"):
+        events = getattr(clients, service)().meta.events
+        if service == "dynamodb":  # whose calls are prepared, so that only what leaves is seen
+            events.register("before-send", note_sent, unique_id="privileges.before-send")
+        else:
+            events.register("before-parameter-build", note, unique_id="privileges.before-parameter-build")
 
 
 def asked_of(service: str, operation: str, params: Mapping[str, Any]) -> set[Asked]:
@@ -87,6 +92,8 @@ def asked_of(service: str, operation: str, params: Mapping[str, Any]) -> set[Ask
             return {Asked(action, entry["EventBusName"]) for entry in params["Entries"]}
         case "s3":
             return {Asked(action, f"arn:aws:s3:::{params['Bucket']}/{params['Key']}")}
+        case "cloudformation":
+            return {Asked(action, f"{_arn('cloudformation')}stack/{params['StackName']}/5f1c")}
         case "scheduler":
             asked = {Asked(action, f"{_arn('scheduler')}schedule/{params['GroupName']}/{params['Name']}")}
             role = params.get("Target", {}).get("RoleArn")
@@ -126,6 +133,13 @@ class Role:
         """Nothing but its inline policy is attached to it."""
         (policy,) = template.one("IAM::Role", "DispatcherRole")["Policies"]
         return cls(template, policy["PolicyDocument"]["Statement"], settings)
+
+    @classmethod
+    def of_client(cls, template: Template, settings: Settings) -> Role:
+        """What `grant_client` has given; its statements on keys are left out, which moto's services do not use."""
+        policy = template.one("IAM::Policy", "ClientDefaultPolicy")
+        given = [one for one in policy["PolicyDocument"]["Statement"] if not str(one["Action"]).count("kms:")]
+        return cls(template, given, settings)
 
     def _allows(self, statement: Json, asked: Asked) -> bool:
         if statement["Effect"] != "Allow" or asked.action not in listed(statement["Action"]):

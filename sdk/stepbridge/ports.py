@@ -133,3 +133,5 @@ class Ports:
     clock: Clock
     blocking: bool = field(default=True)
     """Calls wait for a network, so the engine makes them in threads."""
+    narrow: bool = field(default=False)
+    """The app's rule lets only events through that the app declares."""

@@ -56,7 +56,7 @@ def test_the_environment_is_what_the_settings_read(template: Template) -> None:
     """No variable too many, none too few, and each of the form that the code accepts."""
     given = template.one("Lambda::Function")["Environment"]["Variables"]
     own = set(Settings.__dataclass_fields__) - {"region", "endpoint_url"}  # the runtime's own, and an emulator's
-    own -= set() if template.all("KMS::Key") else {"encryption_keys", "kms_key_arn"}
+    own -= set() if template.all("KMS::Key") else {"encryption_keys", "kms_key_arn", "narrow_rule"}
     assert set(given) == {variable(name) for name in own}
     Settings.from_environment({name: _deployed(name, value) for name, value in given.items()})
 
@@ -111,6 +111,22 @@ def test_bounces_do_not_bury_a_message(template: Template) -> None:
     }
 
 
+def test_the_queue_is_nobodys_dead_letter_queue(template: Template) -> None:
+    """Messages of strangers would be taken for the engine's."""
+    assert template.one("SQS::Queue", "QueuesQueue")["RedriveAllowPolicy"] == {"redrivePermission": "denyAll"}
+
+
+def test_whatever_ended_can_be_moved_back(full: Template) -> None:
+    """SQS moves messages back only from a dead-letter queue of a queue: rules, crons, bus and queue share it."""
+    dead = full.arn("SQS::Queue", "DeadLetters")
+    assert len(full.all("SQS::Queue")) == 2
+    assert full.one("SQS::Queue", "QueuesQueue")["RedrivePolicy"]["deadLetterTargetArn"] == dead
+    assert full.one("Events::EventBus")["DeadLetterConfig"] == {"Arn": dead}
+    targets = [target for rule in full.all("Events::Rule") for target in rule["Targets"]]
+    targets += [schedule["Target"] for schedule in full.all("Scheduler::Schedule")]
+    assert [one["DeadLetterConfig"]["Arn"] for one in targets] == [dead] * 4
+
+
 def test_nothing_is_lost_before_somebody_can_look(template: Template) -> None:
     """All queues keep messages for as long as SQS can."""
     kept = {queue["MessageRetentionPeriod"] for queue in template.all("SQS::Queue")}
@@ -140,7 +156,8 @@ def test_records_go_by_themselves_and_by_mistake_never(plain: Template, full: Te
 
 def _policies(template: Template) -> set[str]:
     kinds = {"AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::Logs::LogGroup"}
-    return {one["DeletionPolicy"] for one in template.resources.values() if one["Type"] in kinds}
+    kept = [one for one in template.resources.values() if one["Type"] in kinds]
+    return {one[policy] for one in kept for policy in ("DeletionPolicy", "UpdateReplacePolicy")}
 
 
 def test_a_blob_outlives_every_run_that_may_read_it(template: Template) -> None:
@@ -172,11 +189,11 @@ def test_the_rule_is_the_local_buses(plain: Template) -> None:
 
 
 def test_rules_send_to_the_queue_and_lose_nothing(template: Template) -> None:
-    """As many tries as EventBridge allows, then a queue with an alarm."""
+    """As many tries as EventBridge allows, then the dead-letter queue, which has an alarm."""
     for rule in template.all("Events::Rule"):
         (target,) = rule["Targets"]
         assert target["Arn"] == template.arn("SQS::Queue", "QueuesQueue")
-        assert target["DeadLetterConfig"]["Arn"] == template.arn("SQS::Queue", "Undelivered")
+        assert target["DeadLetterConfig"]["Arn"] == template.arn("SQS::Queue", "DeadLetters")
         retries = {"MaximumRetryAttempts": timers.RETRIES, "MaximumEventAgeInSeconds": timers.RETRY_SECONDS}
         assert target["RetryPolicy"] == retries
 
@@ -209,9 +226,23 @@ def _cron(schedule: Json) -> tuple[str, str]:
     return schedule["ScheduleExpression"], schedule["ScheduleExpressionTimezone"]
 
 
+# -- bill ------------------------------------------------------------------------------------------
+TAGGED = (
+    *("DynamoDB::Table", "S3::Bucket", "SQS::Queue", "Events::EventBus", "Events::Rule", "Scheduler::ScheduleGroup"),
+    *("Lambda::Function", "Logs::LogGroup", "CloudWatch::Alarm"),
+)
+
+
+def test_a_bill_can_be_split_by_app(plain: Template) -> None:
+    """What costs something has the app's id as a tag; CloudFormation has none for dashboards and schedules."""
+    tags = [one.get("Tags") for kind in TAGGED for one in plain.all(kind)]
+    assert len(tags) > len(TAGGED)
+    assert [one for one in tags if one != [{"Key": "stepbridge:app", "Value": "shop"}]] == []
+
+
 # -- people ----------------------------------------------------------------------------------------
 ALARMS = {
-    *("DeadLetters", "Undelivered", "OldestMessage", "Parked", "Errors", "Throttles"),
+    *("DeadLetters", "OldestMessage", "Parked", "Errors", "Throttles"),
     *("TimerErrors", "TimersDropped", "TimersThrottled", "TableReads", "TableWrites", "IndexWrites"),
 }
 
@@ -276,3 +307,4 @@ def test_the_runbook_has_every_alarm(plain: Template) -> None:
     rows = page.partition("## Alarms")[2].partition("###")[0].splitlines()
     assert {row.split("`")[1] for row in rows if row.startswith("| `")} == ALARMS
     assert len(plain.all("CloudWatch::Alarm")) == len(ALARMS)
+    assert f"{len(ALARMS)} alarms ${0.10 * len(ALARMS):.2f}" in page  # Source: AWS price list, CloudWatch, 2026-08

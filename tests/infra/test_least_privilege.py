@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from stepbridge import App, Context, Event, event, invoke_only
+from stepbridge import App, ConfigError, Context, Event, event, invoke_only
+from stepbridge.aws.clients import Clients
+from stepbridge.aws.settings import Settings
+from stepbridge.aws.stacks import deployed
+from stepbridge.aws.wiring import ports
+from stepbridge.client import _Stack
 from stepbridge.core.messages import Go, message_text
-from stepbridge.local.moto import Invoked, MotoStack
+from stepbridge.events import drafts_of
+from stepbridge.local.moto import Invoked, MotoStack, MotoWorld
 from stepbridge.testing import Simulation
 from tests.infra.templates import Json, Template
-from tests.privileges import Asked, Log, Role
+from tests.privileges import Asked, Log, Role, note_into
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +30,8 @@ LAMBDAS_OWN = {
 ANSWERS_404 = ("BlobsList", "s3:ListBucket")
 """Called by nobody: with it S3 says that a key is missing, and not that it is forbidden. Source: GetObject, 2026."""
 
-app = App("all-there-is")
+ALL = "all-there-is"
+app = App(ALL)
 other = App("other")
 
 
@@ -97,6 +107,46 @@ def test_what_the_dispatcher_may_something_calls(plain: Template, log: Log) -> N
     role, asked = _role(plain, log)
     called = {grant for one in asked for grant in role.granting(one)}
     assert role.granted() - called == {*LAMBDAS_OWN, ANSWERS_404}
+
+
+@pytest.fixture(scope="module")
+def of_client() -> tuple[Settings, set[Asked]]:
+    """Whose app it is, and what somebody asks for who uses all of the client, a rerun from a step included."""
+    asked: set[Asked] = set()
+    with Simulation(app, other, backend="moto") as sim:
+        sim.send("all/asked", {"id": 1})
+        assert isinstance(sim._world, MotoWorld)
+        world, run_id = sim._world, sim.run("all").run_id
+        settings = world.stacks[ALL].settings
+        clients = Clients.of(settings)
+        note_into(asked, clients)
+        client = _Stack(ALL, ports(settings, clients, world.clock), ("all",))
+        client.send(drafts_of(Event(name="all/told"), what="a test"))
+        assert client.list_runs(function_id="all", status=None, since=None, limit=9, cursor=None).runs
+        assert len(client.get_run(run_id).steps["large"].output) > 8_192
+        client.cancel(run_id)
+        client.resume(run_id)
+        sim.run_until_idle()
+        client.rerun(run_id, "by-queue")
+        answer: Any = (SimpleNamespace(status_code=200), {"Stacks": [{"Outputs": []}]})  # moto's ask for more packages
+        clients.cloudformation().meta.events.register("before-call.cloudformation", lambda **_: answer)
+        with pytest.raises(ConfigError, match="'Full'"):
+            deployed("Full", clients=clients)
+    return settings, asked
+
+
+def test_what_a_client_calls_it_may(full: Template, of_client: tuple[Settings, set[Asked]]) -> None:
+    """Every method of `Client`, by the role that `grant_client` was called with."""
+    settings, asked = of_client
+    role = Role.of_client(full, settings)
+    assert [one for one in asked if not role.granting(one)] == []
+
+
+def test_what_a_client_may_something_calls(full: Template, of_client: tuple[Settings, set[Asked]]) -> None:
+    """But for what makes S3 say 404."""
+    settings, asked = of_client
+    role = Role.of_client(full, settings)
+    assert role.granted() - {grant for one in asked for grant in role.granting(one)} == {ANSWERS_404}
 
 
 @pytest.mark.parametrize(

@@ -96,23 +96,23 @@ def test_services_act_for_this_app_only(template: Template) -> None:
 
 
 def test_rules_and_nobody_else_put_into_the_queues(template: Template) -> None:
-    """The rule's ARN is the condition; the dead-letter queue takes from nobody by its policy."""
+    """The rules' ARNs are the condition; a bus under a customer key may put what it cannot encrypt aside too."""
     rules = [{"Fn::GetAtt": [name, "Arn"]} for name in template.named("Events::Rule")]
-    for part in ("QueuesQueuePolicy", "UndeliveredPolicy"):
+    buses = [template.arn("Events::EventBus")] if template.all("KMS::Key") else []
+    for part, sources in (("QueuesQueuePolicy", rules), ("DeadLettersPolicy", [*rules, *buses])):
         _, send = template.one("SQS::QueuePolicy", part)["PolicyDocument"]["Statement"]
         assert send["Principal"] == {"Service": "events.amazonaws.com"}
         assert send["Action"] == "sqs:SendMessage"
-        assert send["Condition"] == {"ArnEquals": {"aws:SourceArn": rules}}
-    assert len(template.one("SQS::QueuePolicy", "DeadLetters")["PolicyDocument"]["Statement"]) == 1
+        assert listed(send["Condition"]["ArnEquals"]["aws:SourceArn"]) == sources
 
 
 def test_nothing_is_taken_without_tls(template: Template) -> None:
     """Each queue and the bucket refuse plain HTTP."""
     policies = [*template.all("SQS::QueuePolicy"), *template.all("S3::BucketPolicy")]
     refusals = [policy["PolicyDocument"]["Statement"][0] for policy in policies]
-    assert len(refusals) == 4
+    assert len(refusals) == 3
     assert {one["Effect"] for one in refusals} == {"Deny"}
-    assert [one["Condition"] for one in refusals] == [{"Bool": {"aws:SecureTransport": "false"}}] * 4
+    assert [one["Condition"] for one in refusals] == [{"Bool": {"aws:SecureTransport": "false"}}] * 3
 
 
 def test_all_is_encrypted_at_rest(plain: Template) -> None:
@@ -163,6 +163,6 @@ def test_a_client_reads_and_asks_but_does_not_decide(full: Template) -> None:
     statements = [one for name, one in full.statements() if name.startswith("ClientDefaultPolicy")]
     assert _actions(statements) - {one for one in _actions(statements) if one.startswith("kms:")} == {
         *("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "events:PutEvents"),
-        *("s3:GetObject", "s3:ListBucket", "sqs:SendMessage", "cloudformation:DescribeStacks"),
+        *("s3:GetObject", "s3:PutObject", "s3:ListBucket", "sqs:SendMessage", "cloudformation:DescribeStacks"),
     }
     assert any(written(one["Resource"]).endswith(f"/index/{schema.INDEX}") for one in statements)

@@ -24,6 +24,7 @@ OPTIONAL = {
     "STEPBRIDGE_BLOBS_PREFIX": "shop/",
     "STEPBRIDGE_REGION": "eu-north-1",
     "STEPBRIDGE_ENDPOINT_URL": "http://127.0.0.1:4566",
+    "STEPBRIDGE_NARROW_RULE": "True",
 }
 
 
@@ -51,6 +52,8 @@ def test_what_is_optional_can_be_set() -> None:
     assert settings.blobs_prefix == "shop/"
     assert settings.region == "eu-north-1"
     assert settings.endpoint_url == "http://127.0.0.1:4566"
+    assert settings.narrow_rule
+    assert Settings.of(settings.texts()) == settings
 
 
 def test_without_any_region_the_profile_decides() -> None:

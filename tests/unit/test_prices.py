@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from tests.bench.prices import Plan, of_price, others, services
+from tests.bench.prices import (
+    EVENTS,
+    GB_SECONDS,
+    INVOCATIONS,
+    QUEUE,
+    READS,
+    WRITES,
+    Plan,
+    of_price,
+    others,
+    services,
+)
 from tests.counting import DEALS
 
 
@@ -56,6 +68,27 @@ def test_one_deal() -> None:
     """A sleep of two days: an event, 7 write and 2 read units, 9 queue requests, 3 invocations, a fire."""
     deal = next(deal for deal in DEALS if deal.name == "a sleep of two days")
     assert of_price(deal.price) * 1e6 == pytest.approx(1 + 7 * 0.625 + 2 * 0.125 + 9 * 0.4 + 3 * 0.2 + 1)
+
+
+def test_the_guides_table_is_what_make_cost_says() -> None:
+    """Each row's count and price, their product, the sum, and what a sleep and a wait add."""
+    page = (Path(__file__).parents[2] / "docs" / "operating.md").read_text(encoding="utf-8").partition("## Costs")[2]
+    rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in page.splitlines() if row.startswith("| ")]
+    deals = {deal.name: deal.price for deal in DEALS}
+    none, one = deals["no step"], deals["one step"]
+    units = none.write_units + 3 * (one.write_units - none.write_units)
+    counted = (1, one.queue, one.invocations, 0.1 * 256 / 1024, units, one.reads)
+    prices = (EVENTS, QUEUE, INVOCATIONS, GB_SECONDS, WRITES, READS)
+    wanted = [(f"{count:g}", f"{count * price * 1e6:.2f}") for count, price in zip(counted, prices, strict=True)]
+    told = [(row[1].partition(" ")[0], row[3].strip("$*")) for row in rows[1:8]]
+    assert told == [*wanted, ("", f"{sum(services(Plan(seconds=0.1)).values()):.2f}")]
+    given = [float(row[2].partition("/M")[0].strip("$")) for row in rows[1:7]]
+    assert given == pytest.approx([price * 1e6 for price in prices], abs=0.005)
+    added = [
+        f"{more.write_units - none.write_units} write units, {more.reads - none.reads} read unit"
+        for more in (deals["a sleep of two days"], deals["a wait that is matched"])
+    ]
+    assert [text for text in added if text not in page] == []
 
 
 def test_others() -> None:

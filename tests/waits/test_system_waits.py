@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,42 @@ def test_a_wait_that_is_not_declared_fails_the_run_and_names_the_mend(
     assert error["name"] == "ConfigError"
     assert f"waits=[EventMatch({name!r})]" in error["message"]
     assert bench.leftovers() == []
+
+
+@pytest.mark.parametrize(("declared", "ending"), [([EventMatch("paid")], "COMPLETED"), ([], "FAILED")])
+def test_under_a_narrow_rule_a_wait_is_declared_or_refused(
+    declared: list[EventMatch], ending: str, bench_of: Callable[[App], Bench]
+) -> None:
+    """Any event's: what the rule leaves out would never come, and the run waits for nothing without a word."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), waits=declared)
+    async def handler(ctx: Context) -> Any:
+        return await ctx.step.wait_for_event("w", event="paid", timeout="1h") is not None
+
+    bench = bench_of(app)
+    bench.ports = replace(bench.ports, narrow=True)
+    for one in ("go", "paid"):
+        bench.put(one)
+        bench.settle()
+    run = bench.run()
+    assert run.status == ending
+    assert (run.output, run.error and run.error["name"]) in {(True, None), (None, "ConfigError")}
+    assert bench.leftovers() == []
+
+
+def test_a_narrow_rule_lets_no_event_through_that_only_one_source_may_send() -> None:
+    """A trigger with `source=` declares that source's events, and no others."""
+    app = App("shop")
+
+    @app.function("f", trigger=[event("sold", source="till"), event("ware/*")])
+    async def handler(ctx: Context) -> None: ...
+
+    assert [wants(app, name, narrow=True) for name in ("sold", "ware/new", "stepbridge/reply.shop")] == [
+        False,
+        True,
+        True,
+    ]
 
 
 def test_rule_and_pattern_are_made_of_the_same_declarations() -> None:

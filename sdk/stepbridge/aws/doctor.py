@@ -106,8 +106,8 @@ def _dead_letters(account: Account) -> Iterator[_Found]:
     held = account.clients.sqs().get_queue_attributes(QueueUrl=settings.dlq_url, AttributeNames=names)["Attributes"]
     count = int(held["ApproximateNumberOfMessages"])
     mend = (
-        "find out why by the dispatcher's log, mend it, then: aws sqs start-message-move-task --source-arn "
-        + settings.dlq_arn
+        "find out why by their attributes and the dispatcher's log, mend it, then: aws sqs start-message-move-task"
+        f" --source-arn {settings.dlq_arn} --destination-arn {settings.queue_arn}"
     )
     yield ("fail", f"{count} messages", mend) if count else ("ok", "empty", "")
 

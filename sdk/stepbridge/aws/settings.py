@@ -42,6 +42,8 @@ class Settings:
     by stepbridge, only by what the resources have."""
     kms_key_arn: str | None = None
     """Encrypts the runs' schedules; None: a key of AWS."""
+    narrow_rule: bool = False
+    """Only declared events come to the queue: a wait for another one would wait for nothing, so it is refused."""
     retention_days: int = RETENTION.days
     """How long records stay after a run's end."""
     region: str | None = None
@@ -79,11 +81,11 @@ class Settings:
         """
         texts: dict[str, Any] = {name: value for name, value in given.items() if value}
         numbers = {name: int(texts[name]) for name in ("retention_days",) if name in texts}
-        return cls(**{**texts, **numbers})
+        return cls(**{**texts, **numbers, "narrow_rule": "narrow_rule" in texts})
 
     def texts(self) -> dict[str, str]:
         """What `of` reads, by their names; what is not set is left out."""
-        return {name: str(value) for name, value in asdict(self).items() if value not in {None, ""}}
+        return {name: str(value) for name, value in asdict(self).items() if value not in {None, "", False}}
 
 
 def _first(environ: Mapping[str, str], *names: str) -> str:
@@ -103,9 +105,10 @@ def _arn(service: str, resource: str) -> str:
     return rf"arn:aws[a-z-]*:{service}:[a-z0-9-]*:\d{{12}}:{resource}"
 
 
-_OPTIONAL: Final = frozenset(
-    {"blobs_prefix", "encryption_keys", "kms_key_arn", "retention_days", "region", "endpoint_url", "log_level"}
-)
+_OPTIONAL: Final = {
+    *("blobs_prefix", "encryption_keys", "endpoint_url", "kms_key_arn", "log_level"),
+    *("narrow_rule", "region", "retention_days"),
+}
 _LAMBDA_LEVELS: Final = {"TRACE": "DEBUG", "WARN": "WARNING", "FATAL": "CRITICAL"} | {
     level: level for level in ("DEBUG", "INFO", "ERROR")
 }
@@ -125,6 +128,7 @@ _FORMS: Final[Mapping[str, tuple[str, str]]] = {
     "blobs_prefix": ("a prefix of S3 keys", r"[\w!.*'()/-]{1,512}"),
     "encryption_keys": ("ARNs of KMS keys, with commas", rf"{_KEY}(,{_KEY})*"),
     "kms_key_arn": ("the ARN of a KMS key", _KEY),
+    "narrow_rule": ("a yes: True", "True"),
     "retention_days": ("a number of days", r"[1-9]\d{0,3}"),
     "region": ("an AWS region", r"[a-z]+(-[a-z0-9]+)+"),
     "endpoint_url": ("a URL", _URL),

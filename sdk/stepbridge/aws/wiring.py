@@ -65,6 +65,7 @@ def ports(
         blobs=S3Blobs(clients.s3, settings.blobs_bucket, settings.blobs_prefix),
         clock=clock,
         blocking=True,
+        narrow=settings.narrow_rule,
     )
     if keys is None and settings.encryption_keys:
         from stepbridge.aws.kms import KmsKeys

@@ -37,6 +37,8 @@ from stepbridge.errors import ConfigError
 
 _BLOBS_REASON = "A blob is named after its run and its content, when it is written; the bucket is the app's own."
 
+TAG = "stepbridge:app"
+"""Of every resource that has tags: by it a bill is split by app."""
 _STACK_REASON = "A stack's ARN ends in a number that is new whenever it is made; its name is written out."
 
 
@@ -55,8 +57,9 @@ class StepbridgeApp(Construct):
         include: Further files and folders of `source` that the app imports or reads.
         extras: Of the project's optional dependencies, what the app needs.
         event_bus: A custom bus (Classic) that the app shares; a new one where it is left out.
-        narrow_rule: Let only events through that are declared: triggers, `waits=`, `cancel=`. Off, because a wait
-            that is not declared would then never see its event; on, other apps' events cost this one nothing.
+        narrow_rule: Let only events through that are declared: triggers, `waits=`, `cancel=`. Off, because what a
+            handler waits for shows only when it runs; on, a wait that is not declared fails with a `ConfigError`,
+            and other apps' events cost this one nothing.
         memory_mb: 256: a dispatcher mostly waits, and memory is what waiting costs. More where steps compute.
         timeout: 120 s: what a crash costs is noticed that soon, and long runs hand over to the next invocation by
             themselves. Raise it for a single step that takes longer: 15 minutes at most.
@@ -83,8 +86,7 @@ class StepbridgeApp(Construct):
         function: The dispatcher; `dispatcher` has its role, log group and mapping too.
         event_bus: Its own or the given one.
         queue: What the dispatcher works off.
-        dead_letter_queue: What it gave up, and timers that did not reach the queue.
-        undelivered_queue: Events that rules could not put into the queue.
+        dead_letter_queue: What it gave up, and events and timers that did not reach the queue.
         table: The state of all runs.
         bucket: Values above 8 KB.
         watch: Its `alarms` and its `dashboard`.
@@ -165,7 +167,6 @@ class StepbridgeApp(Construct):
         self.event_bus = routing.bus
         self.queue = queues.queue
         self.dead_letter_queue = queues.dead
-        self.undelivered_queue = queues.undelivered
         self.table = state.table
         self.bucket = state.bucket
         self._parts = Parts(
@@ -179,7 +180,7 @@ class StepbridgeApp(Construct):
             key=kms_key,
             step_data_keys=tuple(step_data_keys),
         )
-        self.settings = self._settings(kept)
+        self.settings = self._settings(kept, narrow_rule)
         package = Package(
             app=app,
             source=folder,
@@ -204,6 +205,7 @@ class StepbridgeApp(Construct):
             self, "Watch", metrics=metrics, app_id=self.app.id, visibility=machine.visibility, topic=alarm_topic
         )
         put_out(self, self.app, self.settings)
+        cdk.Tags.of(self).add(TAG, self.app.id)
         self._acknowledge()
 
     def grant_client(self, grantee: iam.IGrantable) -> None:
@@ -215,7 +217,7 @@ class StepbridgeApp(Construct):
             acknowledge_wildcard(principal, self._parts.blobs_arn, _BLOBS_REASON)
             acknowledge_wildcard(principal, self._parts.stack_arn, _STACK_REASON)
 
-    def _settings(self, kept: timedelta) -> dict[str, str]:
+    def _settings(self, kept: timedelta, narrow: bool) -> dict[str, str]:  # noqa: FBT001 - as the prop is
         """What `aws.settings.Settings` holds, by its names; region and endpoint are the runtime's own."""
         parts = self._parts
         settings = Settings(
@@ -231,13 +233,17 @@ class StepbridgeApp(Construct):
             blobs_prefix=parts.prefix,
             encryption_keys=",".join(key.key_arn for key in parts.step_data_keys),
             kms_key_arn=None if parts.key is None else parts.key.key_arn,
+            narrow_rule=narrow,
             retention_days=kept.days,
         )
         return settings.texts()
 
     def _acknowledge(self) -> None:
-        for queue in (self.dead_letter_queue, self.undelivered_queue):
-            acknowledge(queue, DEAD_LETTERS, "It is a dead-letter queue itself; an alarm tells of its first message.")
+        acknowledge(
+            self.dead_letter_queue,
+            DEAD_LETTERS,
+            "It is the dead-letter queue; an alarm tells of its first message.",
+        )
         acknowledge(
             self.bucket, ACCESS_LOGS, "Only the app reads it; CloudTrail data events record by whom, if wanted."
         )

@@ -13,15 +13,17 @@ from aws_cdk import aws_kms as kms
 def let_services_in(key: kms.IKey, stack: cdk.Stack) -> None:
     """Adds to the key's policy what services need that act for themselves.
 
-    EventBridge encrypts what its rules send to the queues; CloudWatch Logs encrypts the log group. DynamoDB,
-    SQS, S3 and Scheduler act for the roles that call them, and the roles are allowed. The conditions name this
-    account's rules and log groups, not single ones, which would make a circle of the template.
+    EventBridge encrypts what its rules and the bus send to the queues; CloudWatch Logs encrypts the log group.
+    DynamoDB, SQS, S3 and Scheduler act for the roles that call them, and the roles are allowed. The conditions name
+    this account's rules, buses and log groups, not single ones, which would make a circle of the template.
 
     A key that was imported keeps its policy: give it these statements where it is made. Sources: EventBridge
     user guide, "Authorizing EventBridge to use a customer managed key"; CloudWatch Logs user guide, "Encrypt log
     data using AWS KMS"; 2026-11.
     """
-    rules = stack.format_arn(service="events", resource="rule", resource_name="*")
+    events = [
+        stack.format_arn(service="events", resource=resource, resource_name="*") for resource in ("rule", "event-bus")
+    ]
     log_groups = stack.format_arn(
         service="logs", resource="log-group", resource_name="*", arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME
     )
@@ -29,7 +31,7 @@ def let_services_in(key: kms.IKey, stack: cdk.Stack) -> None:
         key,
         "events.amazonaws.com",
         ["kms:Decrypt", "kms:GenerateDataKey"],
-        {"StringEquals": {"aws:SourceAccount": stack.account}, "ArnLike": {"aws:SourceArn": rules}},
+        {"StringEquals": {"aws:SourceAccount": stack.account}, "ArnLike": {"aws:SourceArn": events}},
     )
     _let_in(
         key,

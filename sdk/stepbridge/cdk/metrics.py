@@ -27,14 +27,8 @@ class Metrics:
     function: lambda_.Function
 
     def dead(self) -> cloudwatch.Metric:
-        """Messages that the app gave up."""
+        """Messages that the app gave up, and events and timers that did not reach it."""
         return self.queues.dead.metric_approximate_number_of_messages_visible(
-            period=PERIOD, statistic=cloudwatch.Stats.MAXIMUM
-        )
-
-    def undelivered(self) -> cloudwatch.Metric:
-        """Events that a rule could not deliver."""
-        return self.queues.undelivered.metric_approximate_number_of_messages_visible(
             period=PERIOD, statistic=cloudwatch.Stats.MAXIMUM
         )
 

@@ -38,7 +38,7 @@ LIST_BLOBS: Final = "s3:ListBucket"
 """Lets a missing key answer 404; without it S3 answers 403. Source: S3 API, GetObject, 2026."""
 LOGS: Final = ("logs:CreateLogStream", "logs:PutLogEvents")
 CLIENT_TABLE: Final = ("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query")
-"""Reads, and the copied registers of a rerun."""
+"""Reads, and the copied registers of a rerun, whose large values are copied too."""
 KEY: Final = (
     "kms:Decrypt",
     "kms:DescribeKey",
@@ -104,7 +104,7 @@ def dispatcher_statements(parts: Parts, log_group: logs.ILogGroup) -> list[iam.P
             resources=[parts.timers.role.role_arn],
             conditions={"StringEquals": {"iam:PassedToService": SCHEDULER}},
         ),
-        *_blobs(parts, BLOBS),
+        *_blobs(parts),
         _allow("Logs", LOGS, log_group.log_group_arn),  # ends in `:*`, its streams
         *_key(parts),
         *_step_data(parts),
@@ -120,15 +120,15 @@ def client_statements(parts: Parts) -> list[iam.PolicyStatement]:
         _allow("Queue", (SEND,), parts.queue.queue_arn),
         _allow("Bus", (PUT_EVENTS,), parts.bus.event_bus_arn),
         _allow("Stack", (DESCRIBE,), parts.stack_arn),
-        *_blobs(parts, BLOBS[:1]),
+        *_blobs(parts),
         *_key(parts),
         *_step_data(parts),
     ]
 
 
-def _blobs(parts: Parts, actions: Sequence[str]) -> list[iam.PolicyStatement]:
+def _blobs(parts: Parts) -> list[iam.PolicyStatement]:
     return [
-        _allow("Blobs", actions, parts.blobs_arn),
+        _allow("Blobs", BLOBS, parts.blobs_arn),
         _allow("BlobsList", (LIST_BLOBS,), parts.bucket.bucket_arn),
     ]
 

@@ -1,8 +1,9 @@
-"""The app's queue, and the dead-letter queues: of what failed in the app, and of what never reached it."""
+"""The app's queue, and its dead-letter queue: of what failed in the app, and of what never reached it."""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_sqs as sqs
@@ -15,6 +16,11 @@ from stepbridge.core.limits import MAX_RECEIVES, MESSAGE_RETENTION
 class Queues(Construct):
     """Standard queues, because a run's order is its lease's and its registers', and FIFO has no delay a message.
 
+    One dead-letter queue takes all that ended: SQS moves messages back only from a queue that is the dead-letter
+    queue of another one, so a second one, of the rules alone, could not be redriven. Source: SQS API,
+    StartMessageMoveTask, 2026-11. Nobody's dead letters may end in the queue itself; those of the dead-letter queue
+    cannot be named (`byQueue`): each queue would have to be made before the other.
+
     Args:
         scope: The app's construct.
         construct_id: Within it.
@@ -26,20 +32,18 @@ class Queues(Construct):
         super().__init__(scope, construct_id)
         self._key = kms_key
         self.dead = self._queue("DeadLetters")
-        self.undelivered = self._queue("Undelivered")
-        """Events that a rule could not put into the queue."""
         self.queue = self._queue(
-            "Queue", visibility, sqs.DeadLetterQueue(queue=self.dead, max_receive_count=MAX_RECEIVES)
+            "Queue",
+            visibility_timeout=duration(visibility),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=self.dead, max_receive_count=MAX_RECEIVES),
+            redrive_allow_policy=sqs.RedriveAllowPolicy(redrive_permission=sqs.RedrivePermission.DENY_ALL),
         )
 
-    def _queue(
-        self, name: str, visibility: timedelta | None = None, dead: sqs.DeadLetterQueue | None = None
-    ) -> sqs.Queue:
+    def _queue(self, name: str, **more: Any) -> sqs.Queue:
         return sqs.Queue(
             self,
             name,
-            visibility_timeout=None if visibility is None else duration(visibility),
-            dead_letter_queue=dead,
+            **more,
             retention_period=duration(MESSAGE_RETENTION),
             encryption=sqs.QueueEncryption.KMS if self._key else sqs.QueueEncryption.SQS_MANAGED,
             encryption_master_key=self._key,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aws_cdk as cdk
@@ -31,7 +31,8 @@ class Routing(Construct):
         queues: Where the rules send to.
         event_bus: A given one; None: a new one.
         narrow: See `patterns.own_pattern`.
-        kms_key: Encrypts a new bus.
+        kms_key: Encrypts a new bus, which then needs a dead-letter queue: for events that it cannot encrypt.
+            Source: EventBridge user guide, "Using dead-letter queues to capture encrypted event errors", 2026-11.
     """
 
     def __init__(  # noqa: PLR0913 - parts of one stack
@@ -48,14 +49,20 @@ class Routing(Construct):
         super().__init__(scope, construct_id)
         self._queues = queues
         self.bus: events.IEventBus = event_bus or events.EventBus(
-            self, "Bus", description=f"Events of the stepbridge app {app.id}", kms_key=kms_key
+            self,
+            "Bus",
+            description=f"Events of the stepbridge app {app.id}",
+            kms_key=kms_key,
+            dead_letter_queue=queues.dead if kms_key else None,
         )
         pattern = own_pattern(app, narrow=narrow)
         self.rules = [self._rule("Rule", pattern, f"What app {app.id} can want", self.bus.event_bus_name)]
         if found := aws_pattern(app):
             self.rules.append(self._rule("AwsRule", found, f"Events of AWS that start functions of {app.id}", None))
-        for queue in (queues.queue, queues.undelivered):
-            self._let_in(queue)
+        rules = [rule.attr_arn for rule in self.rules]
+        buses = [self.bus.event_bus_arn] if kms_key and event_bus is None else []
+        _let_in(queues.queue, rules)
+        _let_in(queues.dead, [*rules, *buses])
 
     def _rule(self, name: str, pattern: Mapping[str, Any], description: str, bus: str | None) -> events.CfnRule:
         return events.CfnRule(
@@ -68,7 +75,7 @@ class Routing(Construct):
                 events.CfnRule.TargetProperty(
                     id="queue",
                     arn=self._queues.queue.queue_arn,
-                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._queues.undelivered.queue_arn),
+                    dead_letter_config=events.CfnRule.DeadLetterConfigProperty(arn=self._queues.dead.queue_arn),
                     retry_policy=events.CfnRule.RetryPolicyProperty(
                         maximum_retry_attempts=RETRIES, maximum_event_age_in_seconds=RETRY_SECONDS
                     ),
@@ -76,16 +83,17 @@ class Routing(Construct):
             ],
         )
 
-    def _let_in(self, queue: sqs.Queue) -> None:
-        """These rules and no others may send. CDK's own target would allow reading attributes too."""
-        queue.add_to_resource_policy(
-            iam.PolicyStatement(
-                principals=[iam.ServicePrincipal("events.amazonaws.com")],
-                actions=["sqs:SendMessage"],
-                resources=[queue.queue_arn],
-                conditions={"ArnEquals": {"aws:SourceArn": [rule.attr_arn for rule in self.rules]}},
-            )
+
+def _let_in(queue: sqs.Queue, sources: Sequence[str]) -> None:
+    """EventBridge may send on behalf of these and no others. CDK's own target would allow reading attributes too."""
+    queue.add_to_resource_policy(
+        iam.PolicyStatement(
+            principals=[iam.ServicePrincipal("events.amazonaws.com")],
+            actions=["sqs:SendMessage"],
+            resources=[queue.queue_arn],
+            conditions={"ArnEquals": {"aws:SourceArn": list(sources)}},
         )
+    )
 
 
 def is_default(bus: events.IEventBus | None) -> bool:

@@ -53,7 +53,6 @@ class Watch(Construct):
         slow = "are put off: raise the table's warm throughput or the account's quota."
         return [
             self._alarm("DeadLetters", found.dead(), "Messages were given up: read their `reason`, mend, redrive."),
-            self._alarm("Undelivered", found.undelivered(), "Events did not reach the queue: its policy or its key."),
             self._alarm(
                 "OldestMessage",
                 found.oldest(),
@@ -109,7 +108,7 @@ class Watch(Construct):
                     queue.metric_approximate_number_of_messages_visible(period=PERIOD),
                     right=found.oldest(),
                 ),
-                _graph("Given up", found.dead(), found.undelivered()),
+                _graph("Given up", found.dead()),
                 _graph(
                     "Timers",
                     found.scheduler("InvocationAttemptCount"),

@@ -219,7 +219,7 @@ class Arming:
         return [self._want(pattern, step.step_id) for pattern in step.patterns]
 
     def _want(self, pattern: Pattern, step_id: str) -> Want:
-        if not wants(self._app, pattern.event):
+        if not wants(self._app, pattern.event, narrow=self._ports.narrow):
             raise ConfigError(
                 f"wait {step_id!r} is for {pattern.event!r}, which the app's rule leaves out unless it is declared."
                 f" Mend: @app.function(..., waits=[EventMatch({pattern.event!r})])."

@@ -23,8 +23,13 @@ def system_triggers(app: App) -> tuple[EventTrigger, ...]:
     return tuple(trigger for trigger in declared(app) if trigger.name.startswith(RESERVED_PREFIX))
 
 
-def wants(app: App, event_name: str) -> bool:
-    """Whether the app's rule lets an event of this name through: all but system events that nobody triggers on."""
+def wants(app: App, event_name: str, *, narrow: bool = False) -> bool:
+    """Whether the app's rule lets an event of this name through, whatever its source.
+
+    All but system events that nobody triggers on; under a narrow rule only what is declared.
+    """
+    if narrow and event_name not in names_for(app.id):
+        return any(trigger.source is None and trigger.names(event_name) for trigger in declared(app))
     if not event_name.startswith(RESERVED_PREFIX) or event_name in names_for(app.id):
         return True
     return any(trigger.names(event_name) for trigger in system_triggers(app))
