@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any
 
 from stepbridge.core.durations import parse_duration
-from stepbridge.core.expression import compile_expression
 from stepbridge.core.limits import RUN_MAX
 from stepbridge.core.triggers import Canceller, Limits, Pattern
 from stepbridge.errors import ConfigError
@@ -92,6 +91,8 @@ def pattern_of(
         check_path(path, what)
     if if_exp is not None:
         try:
+            from stepbridge.core.expression import compile_expression
+
             compile_expression(if_exp, variables=("event", "async"))
         except ConfigError as error:
             raise ConfigError(f"{what}: {error}") from error

@@ -9,8 +9,6 @@ from datetime import timedelta
 from typing import Any, Generic, Protocol, TypeVar, cast, overload, runtime_checkable
 
 from stepbridge.core import codec
-from stepbridge.core.cron import parse_cron
-from stepbridge.core.expression import compile_expression
 from stepbridge.core.limits import EVENT_NAME_MAX, RETRIES_MAX
 from stepbridge.core.matching import lookback_signature
 from stepbridge.core.triggers import Canceller, CronTrigger, EventTrigger, InvokeTrigger, Limits, Pattern, Trigger
@@ -59,6 +57,8 @@ def _event_problem(name: object, if_exp: str | None) -> str:
         return f"event name {name!r}. Mend: a wildcard stands at the end, after '/' or '.': 'app/*' or 'app/user.*'."
     if if_exp is not None:
         try:
+            from stepbridge.core.expression import compile_expression
+
             compile_expression(if_exp, variables=("event",))
         except ConfigError as error:
             return str(error)
@@ -74,6 +74,8 @@ def cron(expression: str, *, timezone: str = "UTC") -> CronTrigger:
 
     What is malformed, or what AWS cannot say, is a `ConfigError` of the function that is given the trigger.
     """
+    from stepbridge.core.cron import parse_cron
+
     try:
         return CronTrigger(cron=parse_cron(expression, timezone))
     except ConfigError as error:

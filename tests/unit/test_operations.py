@@ -12,8 +12,8 @@ from stepbridge.core.history import history_of
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import armed_of, armed_text
 from stepbridge.core.limits import RETENTION, RUN_MAX
-from stepbridge.core.records import ArmedWait, Blob, Kind, Mark, Register
-from stepbridge.engine.operations import RERUN, Operations, UnknownError, new_run_id
+from stepbridge.core.records import RERUN, ArmedWait, Blob, Kind, Mark, Register
+from stepbridge.engine.operations import Operations, UnknownError, new_run_id
 from stepbridge.engine.store import Store
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.world import Stack, World

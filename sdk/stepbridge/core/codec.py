@@ -35,6 +35,8 @@ _JSON_CLASSES: Final[dict[object, tuple[type, ...]]] = {
 }
 """Annotations that are plain JSON by themselves, and what they promise."""
 
+_COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
 
 def usable_hint(hint: object) -> object:
     """`PLAIN` when the annotation says no more than JSON does, else the annotation itself."""
@@ -140,7 +142,7 @@ def misfit(error: Exception) -> str:
 
 def dump(value: object) -> str:
     """Plain JSON as compact text; text that UTF-8 cannot carry is escaped."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _COMPACT.encode(value)
     try:
         text.encode()
     except UnicodeEncodeError:

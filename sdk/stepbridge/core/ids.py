@@ -11,7 +11,8 @@ def digest(*parts: str, length: int = 26) -> str:
     """`length` lower-case base32 characters (5 bits each) of a hash of `parts`, order and borders kept."""
     text = "".join(f"{len(part)}:{part}" for part in parts)
     hashed = sha256(text.encode("utf-8", "surrogatepass")).digest()
-    return b32encode(hashed)[:length].decode().lower()
+    enough = -(-length // 8) * 5  # bytes of whole groups of 8 characters; more would be encoded to be cut off
+    return b32encode(hashed[:enough])[:length].decode().lower()
 
 
 def run_id(app_id: str, function_id: str, event_name: str, event_id: str) -> str:

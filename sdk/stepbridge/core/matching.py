@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from stepbridge.core.expression import MISSING, canonical, compile_expression, prune, value_at
 from stepbridge.core.ids import digest, fraction
+from stepbridge.core.json_values import MISSING, canonical, prune, value_at
 from stepbridge.core.limits import SCAN_SHARDS
 from stepbridge.errors import ConfigError, StepError
 
@@ -56,6 +56,8 @@ def want_event(
         message = f"{step_id!r}: match and if_exp are exclusive. Mend: say it all in if_exp."
         raise ConfigError(message)
     if if_exp is not None:
+        from stepbridge.core.expression import compile_expression
+
         expression = compile_expression(if_exp, variables=("event", "async"))
         arms = expression.arms(trigger)
         kept = json.dumps(prune(trigger, expression.event_paths), separators=(",", ":"))
@@ -140,5 +142,7 @@ def is_wanted(event: Mapping[str, Any], *, expression: str, trigger: str) -> boo
     """Whether a candidate that the index found satisfies the whole expression."""
     if not expression:
         return True
+    from stepbridge.core.expression import compile_expression
+
     compiled = compile_expression(expression, variables=("event", "async"))
     return compiled.evaluate({"event": json.loads(trigger), "async": event})

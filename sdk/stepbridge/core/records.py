@@ -27,6 +27,8 @@ class Status(StrEnum):
 
 
 TERMINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
+RERUN = "rerun"
+"""In a head's `extra`: the run that this one is a rerun of."""
 
 
 class Kind(StrEnum):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from stepbridge.core.cron import Cron
-from stepbridge.core.expression import compile_expression
+if TYPE_CHECKING:
+    from stepbridge.core.cron import Cron
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +30,8 @@ class EventTrigger:
             return False
         if self.if_exp is None:
             return True
+        from stepbridge.core.expression import compile_expression
+
         return compile_expression(self.if_exp, variables=("event",)).evaluate({"event": event})
 
     def names(self, event_name: str) -> bool:

@@ -16,7 +16,7 @@ from typing import Any
 from stepbridge.app import App
 from stepbridge.core.limits import CRASH_LIMIT, HAND_OVER_MARGIN, QUEUE_DELAY_MAX, RUN_MAX, SEEN_INLINE
 from stepbridge.core.messages import Go, Resume, Start
-from stepbridge.core.records import Blob, Failure, Head, Status
+from stepbridge.core.records import RERUN, Blob, Failure, Head, Status
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine import tracing
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
@@ -25,14 +25,12 @@ from stepbridge.engine.async_replay import AsyncReplay
 from stepbridge.engine.calls import Stubs
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.finish import Finish
-from stepbridge.engine.operations import RERUN
 from stepbridge.engine.outcome import Aborted, Failed, Outcome, Parked, Retry
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.recording import RUN_TIMEOUT, Recording, list_outside_results, timed_out
 from stepbridge.engine.session import Session, event_for
 from stepbridge.engine.settling import Settling
 from stepbridge.engine.store import Claimed, Past, Store
-from stepbridge.engine.sync_replay import SyncReplay
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError, NondeterminismError, StepError
 from stepbridge.function import Function
@@ -253,6 +251,8 @@ class Advance:
         loop = asyncio.get_running_loop()
         if session.function.is_async:
             return await AsyncReplay(session, recording, arming, self._workers, loop.time() + left).advance()
+        from stepbridge.engine.sync_replay import SyncReplay
+
         replay = SyncReplay(session, recording, arming, time.monotonic() + left)
         return await loop.run_in_executor(self._workers.handlers, contextvars.copy_context().run, replay.advance)
 

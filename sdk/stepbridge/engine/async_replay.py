@@ -249,9 +249,14 @@ class AsyncReplay:
 
     def stir(self) -> None:
         """Something moved: settle anew."""
-        if not self._ticking and not self.session.closed:
+        if not self._ticking and not self.session.closed and self._is_due():
             self._ticking = True
             self._loop.call_soon(self._tick, context=self._blank)
+
+    def _is_due(self) -> bool:
+        """Whether settling would come to anything; if not, what is under way stirs when it ends."""
+        session = self.session
+        return bool(self._ready) or session.fatal is not None or not (self._bodies or session.inflight)
 
     def _again(self) -> None:
         self._loop.call_soon(self._tick, context=self._blank)
@@ -259,6 +264,10 @@ class AsyncReplay:
     def _tick(self) -> None:
         session = self.session
         if session.closed:
+            return
+        if not self._is_due():
+            self._ticking = False
+            self._quiet = self._turns = 0
             return
         if not self._has_settled() and session.fatal is None:
             self._again()

@@ -18,8 +18,8 @@ from stepbridge.app import App
 from stepbridge.core import ids
 from stepbridge.core.codec import dump
 from stepbridge.core.envelope import Incoming
-from stepbridge.core.expression import MISSING, canonical, value_at
 from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.json_values import MISSING, canonical, value_at
 from stepbridge.core.limits import QUEUE_DELAY_MAX, SCHEDULE_GRAIN
 from stepbridge.core.matching import is_wanted, lookback_signature, place_of_event, places_of_event
 from stepbridge.core.messages import Cancel, Go, Start, Tick, message_text

@@ -16,7 +16,7 @@ from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.items import index_partition
 from stepbridge.core.limits import RETENTION, RUN_MAX
 from stepbridge.core.messages import Cancel, Resume, Start, Work, message_text
-from stepbridge.core.records import Blob, Head, Kind, Mark, Register, Status, Stored
+from stepbridge.core.records import RERUN, Blob, Head, Kind, Mark, Register, Status, Stored
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.reader import Reader, summary
 from stepbridge.engine.store import Store
@@ -24,8 +24,6 @@ from stepbridge.errors import ConfigError
 from stepbridge.ports import Outgoing, Ports
 from stepbridge.views import Page, RunView
 
-RERUN: Final = "rerun"
-"""In a head's `extra`: the run that this one is a rerun of."""
 _CURSOR: Final = re.compile(r"[0-9]{13}#\S+", re.ASCII)
 
 

@@ -166,17 +166,8 @@ class Recording:
             return None
         if error is not None:
             error = sound(error)
-        attempts = call.failed + 1
-        register = Register(
-            key=call.key,
-            step_id=step.step_id,
-            occurrence=call.occurrence,
-            kind=step.kind,
-            mark=Mark.OK,
-            attempts=attempts,
-            started_at=started_at,
-            ended_at=session.now(),
-        )
+        ended_at, attempts = session.now(), call.failed + 1
+        mark, failure, due_at = Mark.OK, None, None
         text: str | None = None
         if error is None:
             hint = step.hint if isinstance(step, RunStep) else codec.PLAIN
@@ -185,18 +176,29 @@ class Recording:
             except UnserializableOutputError as unserializable:
                 session.fail(Failed(failure_of(unserializable)))
                 return None
-            register = replace(register, value=self._payloads.keep(text, session.run_id))
         else:
-            retry_at = next_attempt_at(
+            due_at = next_attempt_at(
                 error,
                 run_id=session.run_id,
                 name=call.key,
                 attempts=attempts,
                 max_attempts=_max_attempts(step, session),
-                now=register.ended_at,
+                now=ended_at,
             )
-            mark = Mark.ERROR if retry_at is None else Mark.RETRY
-            register = replace(register, mark=mark, failure=failure_of(error), due_at=retry_at)
+            mark, failure = Mark.ERROR if due_at is None else Mark.RETRY, failure_of(error)
+        register = Register(
+            key=call.key,
+            step_id=step.step_id,
+            occurrence=call.occurrence,
+            kind=step.kind,
+            mark=mark,
+            value=None if text is None else self._payloads.keep(text, session.run_id),
+            failure=failure,
+            attempts=attempts,
+            due_at=due_at,
+            started_at=started_at,
+            ended_at=ended_at,
+        )
         result = self.record(call, register, text)
         self._look_at_head()
         return result
@@ -226,7 +228,7 @@ class Recording:
         if stored.mark is Mark.RETRY:  # another attempt's, which ended meanwhile
             call.failed, call.due_at = stored.attempts, stored.due_at
             return None
-        if stored is mine and text is not None:
+        if stored is mine and text is not None and mine.value is not text:
             return Result(rank, replace(mine, value=text))
         return Result(rank, session.loaded(stored))
 

@@ -11,8 +11,7 @@ from stepbridge.core import ids
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import RUN_MAX
 from stepbridge.core.matching import Want, want_event
-from stepbridge.core.records import ArmedWait, Head, Role, Wait
-from stepbridge.engine.operations import RERUN
+from stepbridge.core.records import RERUN, ArmedWait, Head, Role, Wait
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
 from stepbridge.function import Function

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from stepbridge.core.limits import BODY_THREADS, PORT_THREADS
@@ -33,12 +35,30 @@ class Workers:
         """The call's value; made in a thread where it blocks."""
         if not self._blocking:
             return call()
-        return await asyncio.get_running_loop().run_in_executor(self._calls, call)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        self._calls.submit(_answered, call, loop, answer)
+        return await answer
 
     def close(self) -> None:
         """Ends the threads; what runs in them is let finish."""
         for pool in (self._calls, self.bodies, self.handlers):
             pool.shutdown(wait=True)
+
+
+def _answered(call: Callable[[], T], loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T]) -> None:
+    """In a thread: `run_in_executor` without its second future, which costs a tenth of a step."""
+    try:
+        give = partial(_give, answer.set_result, call())
+    except BaseException as error:  # noqa: BLE001 - it is the waiting task's
+        give = partial(_give, answer.set_exception, error)
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(give, answer)
+
+
+def _give(give: Callable[[Any], None], what: Any, answer: asyncio.Future[Any]) -> None:
+    if not answer.cancelled():
+        give(what)
 
 
 def new_loop() -> RunLoop:

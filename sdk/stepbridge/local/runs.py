@@ -13,8 +13,7 @@ from typing import Final
 
 from stepbridge.core.conditions import Item
 from stepbridge.core.items import HEAD_SK, REGISTER_PREFIX
-from stepbridge.core.records import Status
-from stepbridge.engine.operations import RERUN
+from stepbridge.core.records import RERUN, Status
 
 _CURSOR: Final = re.compile(r"([0-9]{1,15})\.([a-z2-7]{1,64})")
 

@@ -11,10 +11,9 @@ from stepbridge.core.expression import MISSING, value_at
 from stepbridge.core.ids import child_run_id, step_key
 from stepbridge.core.items import wait_key, wait_of
 from stepbridge.core.matching import places_of_event
-from stepbridge.core.records import Armed, ArmedChild, ArmedWait, Head, Kind, Status, Wait
+from stepbridge.core.records import RERUN, Armed, ArmedChild, ArmedWait, Head, Kind, Status, Wait
 from stepbridge.core.triggers import CronTrigger, EventTrigger, InvokeTrigger, Pattern, Trigger
 from stepbridge.engine.across import foreign_child_id
-from stepbridge.engine.operations import RERUN
 from stepbridge.engine.payloads import Payloads
 from stepbridge.function import Function
 from stepbridge.local.sites import Records
