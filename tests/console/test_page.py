@@ -164,6 +164,9 @@ def test_steps_come_in_pages(open_page: Open, runs: Runs, monkeypatch: pytest.Mo
     expect(page.get_by_role("navigation", name="Pages of the steps").first).to_contain_text("4 to 4 of 4")
     page.get_by_role("link", name="Steps before").first.click()
     expect(page.locator(".step .label")).to_have_text(["reserve", "payment", "book"])
+    page.goto(f"/runs/{runs.done('bad-paged')}")
+    page.get_by_role("link", name="ship", exact=True).click()
+    expect(page.locator(".step[open]")).to_contain_text("no truck goes there")
     page.goto(f"/runs/{run_id}?from=x")
     expect(page.get_by_role("main")).to_contain_text("no place among a run's steps")
 

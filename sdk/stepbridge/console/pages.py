@@ -37,8 +37,8 @@ HEADERS: Final = {
 _GONE: Final = 404
 _BARS_MAX: Final = 500
 """Steps on one page of a run; it is sent anew while it is open."""
-_WAITS_MAX: Final = 10
-"""Steps that wait, named above the scale; all are on it."""
+_NAMED_MAX: Final = 10
+"""Steps that wait, and those that have failed, named above the scale; all are on it."""
 _STEPS_DIGITS: Final = 6
 _ALIVE: Final = frozenset({"QUEUED", "RUNNING", "SLEEPING", "PARKED"})
 
@@ -118,10 +118,11 @@ class _Pages:
             run=run,
             around=self._source.around(run_id),
             fall=fall,
+            failed=[place for place, bar in enumerate(fall.bars) if bar.step["status"] == "FAILED"],
             shorten=shorten,
             first=_first(request.query_params.get("from", "0"), len(fall.bars)),
             bars_max=_BARS_MAX,
-            waits_max=_WAITS_MAX,
+            named_max=_NAMED_MAX,
         )
 
     def functions(self, request: Request) -> Response:

@@ -267,6 +267,13 @@ $("ask-no").addEventListener("click", () => $("ask").close());
 document.querySelector(".filters select[name=within]")?.addEventListener("change", () => {
   for (const input of document.querySelectorAll(".filters [type=datetime-local]")) input.value = "";
 });
+function openTarget() {
+  const step = $(location.hash.slice(1));
+  if (step?.matches("details")) step.open = true;
+}
+
+addEventListener("hashchange", openTarget);
+openTarget();
 showTheme();
 countDown();
 setInterval(countDown, 1000);
