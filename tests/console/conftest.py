@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from stepbridge.console.here import Here
 from stepbridge.console.web import console_routes
 from stepbridge.local.server import LocalServer
 from stepbridge.local.service import Service
@@ -32,11 +33,21 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+class Quick(Here):
+    """Whose pages ask for news more often: tests wait for them."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(service)
+        self.poll_ms = 100
+
+
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
     """With the console, on a port of its own."""
-    with LocalServer(app, port=0, routes=console_routes) as server:
-        yield server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stepbridge.console.web.Here", Quick)
+        with LocalServer(app, port=0, routes=console_routes) as server:
+            yield server
 
 
 @pytest.fixture

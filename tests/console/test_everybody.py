@@ -35,15 +35,27 @@ def test_hostile_data_is_text(open_page: Open, runs: Runs) -> None:
     expect(page.get_by_label("Data, a JSON object")).to_have_value(re.compile(re.escape("onerror=alert(1)")))
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_is_wider_than_a_phone(open_page: Open, runs: Runs, scheme: str) -> None:
-    """At 360 px; what one presses is large enough for a thumb, and a run's actions are all there."""
-    run_id = runs.waiting(f"phone-{scheme}")
-    page = open_page("/runs", width=360, height=740, color_scheme=scheme)
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (768, "dark")])
+def test_nothing_is_wider_than_a_phone_or_tablet(open_page: Open, runs: Runs, width: int, scheme: str) -> None:
+    """Names in lists keep room to be read, the filters and a run's actions are all there."""
+    run_id = runs.waiting(f"narrow-{scheme}")
+    page = open_page("/runs", width=width, height=740, color_scheme=scheme)
     for path in (*PAGES, f"/runs/{run_id}"):
         page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
-        assert page.evaluate("[...document.querySelectorAll('.scroll')].every(one => one.scrollWidth <= 360)"), path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        scrolled = "[...document.querySelectorAll('.scroll')].filter(one => one.scrollWidth > one.clientWidth).length"
+        assert page.evaluate(scrolled) == 0, path
+        names = "[...document.querySelectorAll('tbody th')].map(one => one.clientWidth)"
+        assert all(name >= 130 for name in page.evaluate(names)), path
+
+
+def test_a_thumb_reaches_what_there_is_to_press(open_page: Open, runs: Runs) -> None:
+    """On a phone: a run's actions are large enough, and so is the way from a list to a run."""
+    run_id = runs.waiting("thumb")
+    page = open_page("/runs", width=360, height=740)
+    page.get_by_role("row", name="fulfil-order").first.locator("td").last.click()
+    expect(page).to_have_url(re.compile(r"/runs/\w{26}$"))
+    page.goto(f"/runs/{run_id}")
     for name in ("Wake now", "Rerun", "Cancel"):
         box = page.get_by_role("button", name=name, exact=True).bounding_box()
         assert box is not None

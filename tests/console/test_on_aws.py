@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from starlette.types import ASGIApp
+from typer.testing import CliRunner
 
 from stepbridge import Client
 from stepbridge.aws.failures import Misconfigured
+from stepbridge.aws.settings import Settings
+from stepbridge.aws.stacks import output_key, output_values
 from stepbridge.aws.wiring import SystemClock, ports
+from stepbridge.cli.commands import app as cli
 from stepbridge.console.on_aws import OnAws
 from stepbridge.console.web import console_app
 from stepbridge.engine.store import Store
@@ -37,6 +45,7 @@ class Stack:
     failed: str
     reading: ASGIApp
     writing: ASGIApp
+    settings: Settings
 
     def get(self, path: str) -> Answer:
         """A page of the console that only shows."""
@@ -76,7 +85,7 @@ def stack() -> Iterator[Stack]:
             for is_writable in (False, True)
         ]
         reading, writing = (console_app(source, KEY) for source in sources)
-        yield Stack(sim, run_ids["done"], run_ids["waiting"], run_ids["bad"], reading, writing)
+        yield Stack(sim, run_ids["done"], run_ids["waiting"], run_ids["bad"], reading, writing, settings)
 
 
 def test_the_pages_show_the_stack(stack: Stack) -> None:
@@ -143,6 +152,31 @@ def test_failed_runs_are_counted_first_and_then_run_again(stack: Stack) -> None:
     before = len(stack.sim.runs("fulfil-order"))
     assert stack.do("rerun-failed", body)["rerun"] == 1
     assert len(stack.sim.runs("fulfil-order")) == before + 1
+
+
+def test_the_command_finds_all_by_the_stacks_name(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`stepbridge console --stack Shop`: from the stack's outputs to its runs; it refuses what no button asks for."""
+    apps: list[Any] = []
+
+    def serve(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        apps.append(server.config.app)
+        sockets[0].close()
+
+    monkeypatch.setattr(uvicorn.Server, "run", serve)
+    values = output_values("shop", tuple(shop.functions), stack.settings.texts())
+    outputs = {"Shop": {output_key("shop", name): value for name, value in values.items() if name != "region"}}
+    monkeypatch.setattr("stepbridge.aws.stacks._outputs", lambda _, name: outputs[name])  # what moto has no stacks for
+    region = stack.settings.region or "us-east-1"
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.setenv(name, region)
+    done = CliRunner().invoke(cli, ["console", "--stack", "Shop", "--region", region, "--json"])
+    ready = json.loads(done.output)
+    assert (ready["app_id"], ready["write"]) == ("shop", False)
+    cookie = f"stepbridge-console={urlsplit(ready['ready']).query.removeprefix('key=')}"
+    assert stack.failed in ask(apps[0], "/runs?status=FAILED", cookie=cookie).text
+    assert "data-do" not in ask(apps[0], f"/runs/{stack.waiting}", cookie=cookie).text
+    answer = ask(apps[0], "/do/cancel", {"run_id": stack.waiting}, cookie=cookie)
+    assert (answer.status, answer.json["error"]["code"]) == (403, "ReadOnly")
 
 
 def test_nobody_comes_in_without_the_key(stack: Stack) -> None:

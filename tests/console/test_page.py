@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
+from stepbridge.console import pages
 from stepbridge.local.service import Service
 from tests.console.conftest import Open, Runs
 from tests.console.shop import effects
@@ -126,6 +128,49 @@ def test_a_run_is_run_again_from_its_beginning_and_from_a_step(open_page: Open, 
     expect(page.get_by_role("region", name="Reruns").locator("tbody tr")).to_have_count(2)
 
 
+def test_a_run_is_run_again_with_other_data(open_page: Open, runs: Runs) -> None:
+    """The form holds the data of the old run; long numbers pass through it as they are."""
+    run_id = runs.send("nap", {"length": "1h", "serial": 12345678901234567890})
+    runs.become(run_id, "SLEEPING")
+    page = open_page(f"/runs/{run_id}")
+    page.get_by_role("button", name="Rerun with changes").click()
+    data = page.get_by_label("Data, a JSON object")
+    expect(data).to_have_value('{\n  "length": "1h",\n  "serial": 12345678901234567890\n}')
+    data.fill(data.input_value().replace("1h", "1ms"))
+    page.get_by_role("dialog").get_by_role("button", name="Invoke").click()
+    expect(page.locator("h1 + .pill")).to_have_text("Completed")
+    expect(page.get_by_role("region", name="Input")).to_contain_text('"1ms",\n  "serial": 12345678901234567890')
+    assert runs.service.run(run_id)["status"] == "SLEEPING"
+
+
+def test_what_is_shown_can_be_copied(open_page: Open, runs: Runs) -> None:
+    """A run's id, its data: as text, with a word that it is done."""
+    run_id = runs.waiting("copied")
+    page = open_page(f"/runs/{run_id}", permissions=["clipboard-read", "clipboard-write"])
+    for button, text in (("Copy the run's id", run_id), ("Copy the input", '{\n  "orderId": "copied"\n}')):
+        page.get_by_role("button", name=button).click()
+        expect(page.get_by_role("status")).to_have_text("Copied.")
+        assert page.evaluate("navigator.clipboard.readText()") == text
+
+
+def test_steps_come_in_pages(open_page: Open, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run with very many, each step is on one of them, in order; a place that there is not is told of."""
+    monkeypatch.setattr(pages, "_BARS_MAX", 3)
+    run_id = runs.done("paged")
+    page = open_page(f"/runs/{run_id}?scale=short")
+    assert page.locator(".step .label").all_inner_texts() == ["reserve", "payment", "book"]
+    page.get_by_role("link", name="Next steps").first.click()
+    expect(page.locator(".step .label")).to_have_text(["ship"])
+    expect(page.get_by_role("navigation", name="Pages of the steps").first).to_contain_text("4 to 4 of 4")
+    page.get_by_role("link", name="Steps before").first.click()
+    expect(page.locator(".step .label")).to_have_text(["reserve", "payment", "book"])
+    page.goto(f"/runs/{runs.done('bad-paged')}")
+    page.get_by_role("link", name="ship", exact=True).click()
+    expect(page.locator(".step[open]")).to_contain_text("no truck goes there")
+    page.goto(f"/runs/{run_id}?from=x")
+    expect(page.get_by_role("main")).to_contain_text("no place among a run's steps")
+
+
 def test_a_run_is_cancelled_only_when_the_question_is_answered(open_page: Open, runs: Runs) -> None:
     """No, by button and by key, leaves it; the focus is then back where it was."""
     run_id = runs.waiting("to-cancel")
@@ -180,7 +225,7 @@ def test_a_function_is_invoked_and_bad_data_is_told_of_in_place(open_page: Open)
     page.get_by_role("dialog").get_by_role("button", name="Invoke").click()
     expect(page.locator("pre").last).to_have_text('"booked i-1"')
     page.goto("/functions/book")
-    expect(page.locator(".rate")).to_contain_text("100 % well")
+    expect(page.locator(".rate")).to_contain_text("100 %")
 
 
 def test_all_failed_runs_of_a_list_are_run_again(open_page: Open, runs: Runs) -> None:

@@ -36,7 +36,10 @@ HEADERS: Final = {
 """Nothing but the page's own files is loaded, nothing within a page is run, and no other page frames it."""
 _GONE: Final = 404
 _BARS_MAX: Final = 500
-"""Steps of a run that are shown; the page is sent anew while it is open."""
+"""Steps on one page of a run; it is sent anew while it is open."""
+_NAMED_MAX: Final = 10
+"""Steps that wait, and those that have failed, named above the scale; all are on it."""
+_STEPS_DIGITS: Final = 6
 _ALIVE: Final = frozenset({"QUEUED", "RUNNING", "SLEEPING", "PARKED"})
 
 
@@ -76,6 +79,7 @@ class _Pages:
         )
         self._templates.filters.update(
             pretty=text.pretty,
+            editable=text.editable,
             brief=text.brief,
             when=text.when,
             until=text.until,
@@ -107,14 +111,18 @@ class _Pages:
         run_id = request.path_params["run_id"]
         run = self._source.run(run_id)
         shorten = request.query_params.get("scale") == "short"
+        fall = waterfall(run, self._source.now(), shorten=shorten)
         return self._page(
             request,
             "run.html",
             run=run,
             around=self._source.around(run_id),
-            fall=waterfall(run, self._source.now(), shorten=shorten),
+            fall=fall,
+            failed=[place for place, bar in enumerate(fall.bars) if bar.step["status"] == "FAILED"],
             shorten=shorten,
+            first=_first(request.query_params.get("from", "0"), len(fall.bars)),
             bars_max=_BARS_MAX,
+            named_max=_NAMED_MAX,
         )
 
     def functions(self, request: Request) -> Response:
@@ -166,6 +174,13 @@ class _Pages:
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers=headers)
         return Response(body, status, headers, "text/html; charset=utf-8")
+
+
+def _first(given: str, steps: int) -> int:
+    """At which step a page begins; of the last page, where there are not so many."""
+    if not (given.isascii() and given.isdigit() and len(given) <= _STEPS_DIGITS):
+        raise ConfigError(f"from {given!r:.80} is no place among a run's steps. Mend: follow the page's own links.")
+    return min(int(given), max(steps - 1, 0)) // _BARS_MAX * _BARS_MAX
 
 
 def _shown(value: Any) -> Any:

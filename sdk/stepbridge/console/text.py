@@ -20,7 +20,7 @@ _TOKEN: Final = re.compile(
 
 def pretty(value: Any) -> Markup:
     """A JSON value over several lines, its names, texts, numbers and words marked."""
-    text = words.clean_lines(json.dumps(value, indent=2, ensure_ascii=False))
+    text = _indented(value)
     cut = len(text) - SHOWN_MAX
     text = text[:SHOWN_MAX]
     parts: list[Markup] = []
@@ -32,6 +32,15 @@ def pretty(value: Any) -> Markup:
     if cut > 0:
         parts.append(_span("cut", f"\n… {cut:,} more characters"))
     return Markup().join(parts)
+
+
+def editable(value: Any) -> Markup:
+    """The same text, whole, for an attribute: numbers stay as they are, however long, since no script parses them."""
+    return escape(_indented(value))
+
+
+def _indented(value: Any) -> str:
+    return words.clean_lines(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _span(kind: str, text: str) -> Markup:

@@ -24,6 +24,13 @@ _IDLE_SHARE: Final = 0.35
 _MOSTLY_IDLE: Final = 0.6
 """From this share of the time on it is worth while."""
 _TICKS: Final = 5
+_ROUND_SECONDS: Final = (
+    *(digit / 1000 * 10**power for power in range(4) for digit in (1, 2, 5)),
+    *(10, 15, 30, *(60 * minutes for minutes in (1, 2, 5, 10, 15, 30))),
+    *(3600 * hours for hours in (1, 2, 3, 6, 12)),
+    *(86_400 * days for days in (1, 2, 5, 10, 30, 90, 365)),
+)
+"""Between two ticks of a true scale: what one reads at a glance."""
 _SHORTEST: Final = timedelta(milliseconds=1)
 
 Span = tuple[datetime, datetime]
@@ -65,6 +72,7 @@ class Scale:
         marks = sorted({begin, end, *(at for one in idle for at in one if begin < at < end)})
         self._times = marks
         rests = set(idle)
+        self.is_bent = bool(rests)
         waits = [piece in rests for piece in pairwise(marks)]
         seconds = [(b - a).total_seconds() for a, b in pairwise(marks)]
         total = [sum(s for s, w in zip(seconds, waits, strict=True) if w is which) for which in (False, True)]
@@ -97,13 +105,23 @@ def waterfall(run: Json, now: datetime, *, shorten: bool = False) -> Waterfall:
     idle = _idle(rows, (begin, end))
     is_mostly_idle = sum(((b - a).total_seconds() for a, b in idle), 0.0) > _MOSTLY_IDLE * (end - begin).total_seconds()
     scale = Scale((begin, end), idle if shorten and is_mostly_idle else ())
-    places = [index / (_TICKS - 1) for index in range(_TICKS)]
+    places = _even() if scale.is_bent else _round_places((end - begin).total_seconds())
     return Waterfall(
         bars=[_bar(row, scale, begin) for row in sorted(rows, key=lambda row: (row.tried, row.last))],
         ticks=[(place * 100, words.length((scale.instant(place) - begin).total_seconds())) for place in places],
         is_mostly_idle=is_mostly_idle,
         took=words.length((end - begin).total_seconds()),
     )
+
+
+def _even() -> list[float]:
+    return [index / (_TICKS - 1) for index in range(_TICKS)]
+
+
+def _round_places(seconds: float) -> list[float]:
+    """Where round lengths of time are, the beginning among them."""
+    apart = next((one for one in _ROUND_SECONDS if seconds / one <= _TICKS), seconds / _TICKS)
+    return [index * apart / seconds for index in range(int(seconds / apart) + 1)]
 
 
 @dataclass(frozen=True, slots=True)

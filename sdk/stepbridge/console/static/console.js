@@ -24,7 +24,14 @@ function nextTheme() {
 // -- news -----------------------------------------------------------------------------------------------------------
 let etag = null;
 
-const say = (text) => { $("news").textContent = text; };
+let told = null;
+
+// Shown for a while, and read out.
+function say(text) {
+  $("news").textContent = text;
+  clearTimeout(told);
+  told = setTimeout(() => { $("news").textContent = ""; }, 8000);
+}
 
 function isBeingRead(region) {
   const selection = document.getSelection();
@@ -47,6 +54,7 @@ function replace(region, fresh) {
   const scrolled = [...region.querySelectorAll("pre, .log, .scroll")].map((one) => [one.scrollTop, one.scrollLeft]);
   const before = statusOf(region);
   region.replaceWith(fresh);
+  countDown();
   fresh.querySelectorAll("pre, .log, .scroll").forEach((one, index) => {
     if (scrolled[index]) [one.scrollTop, one.scrollLeft] = scrolled[index];
   });
@@ -68,16 +76,19 @@ async function refresh() {
 }
 
 let failures = 0;
+let took = 0;
 
 async function listen() {
   const wait = Number($("live")?.dataset.poll ?? 0);
   if (!wait) return;
-  await new Promise((done) => setTimeout(done, wait * Math.min(2 ** failures, 16)));
+  await new Promise((done) => setTimeout(done, Math.max(wait, 3 * took) * Math.min(2 ** failures, 16)));
   if (!document.hidden) {
+    const asked = performance.now();
     try {
       await refresh();
       if (failures) say("The server answers again.");
       failures = 0;
+      took = performance.now() - asked;
     } catch {
       failures += 1;
       if (failures === 3) say("The server does not answer; the page shows what it last said.");
@@ -100,14 +111,38 @@ function countDown() {
   for (const one of document.querySelectorAll("[data-until]")) {
     one.textContent = length(Math.max((Date.parse(one.dataset.until) - Date.now()) / 1000, 0));
   }
+  for (const one of document.querySelectorAll("[data-since]")) {
+    one.textContent = length(Math.max((Date.now() - Date.parse(one.dataset.since)) / 1000, 0));
+  }
+}
+
+// -- the lists and what one takes from a page -----------------------------------------------------------------------
+async function copy(button) {
+  const from = button.parentElement.querySelector("pre, code");
+  try {
+    await navigator.clipboard.writeText(from.textContent);
+    say("Copied.");
+  } catch {
+    document.getSelection().selectAllChildren(from);
+    say("The browser does not let the page copy: it is selected instead.");
+  }
+}
+
+// A row is a large target for its own link; who selects text in it, or presses another link, means that.
+function follow(event) {
+  const link = event.target.closest(".scroll tbody tr")?.querySelector("a.main");
+  const meant = event.ctrlKey || event.metaKey || event.shiftKey || !document.getSelection().isCollapsed;
+  if (link && !meant && !event.target.closest("a, button, summary")) link.click();
 }
 
 // -- actions --------------------------------------------------------------------------------------------------------
-async function post(action, body) {
+// `data` is JSON as it was typed: parsed here, long numbers would be rounded.
+async function post(action, body, data = null) {
+  const text = JSON.stringify(body);
   const response = await fetch(`/do/${action}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
+    body: data === null ? text : `${text.slice(0, -1)},"data":${data}}`,
   });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error.message);
@@ -136,10 +171,11 @@ function ask({ title, text = "", yes, danger = false, name = null, data = null, 
 
 function typedData() {
   try {
-    return JSON.parse($("ask-data").value);
+    JSON.parse($("ask-data").value);
   } catch (error) {
     throw new Error(`The data is not JSON: ${error.message}`);
   }
+  return $("ask-data").value;
 }
 
 async function answered(event) {
@@ -169,15 +205,15 @@ function askToDo(button) {
 }
 
 function askToSend(button) {
-  const data = JSON.stringify(JSON.parse(button.dataset.data ?? "{}"), null, 2);
-  const act = () => post("send", { name: $("ask-name").value, data: typedData() });
+  const data = button.dataset.data ?? "{}";
+  const act = () => post("send", { name: $("ask-name").value }, typedData());
   ask({ title: "Send an event", text: "It goes to the bus, as any other.", yes: "Send", name: button.dataset.name ?? "", data, act });
 }
 
 function askToInvoke(button) {
-  const id = button.dataset.function;
-  const act = () => post("invoke", { function_id: id, data: typedData() });
-  ask({ title: `Invoke ${id}`, text: "A run starts with this data, whatever its triggers.", yes: "Invoke", data: "{}", act });
+  const { function: id, data = "{}" } = button.dataset;
+  const act = () => post("invoke", { function_id: id }, typedData());
+  ask({ title: `Invoke ${id}`, text: "A run starts with this data, whatever its triggers.", yes: "Invoke", data, act });
 }
 
 // A page of the list at a time, so that it goes on however many there are, and can be left at any point.
@@ -219,8 +255,9 @@ const FORMS = { send: askToSend, invoke: askToInvoke };
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
-  if (!button) return;
-  if (button.dataset.do) askToDo(button);
+  if (!button) follow(event);
+  else if ("copy" in button.dataset) copy(button);
+  else if (button.dataset.do) askToDo(button);
   else if (button.dataset.form) FORMS[button.dataset.form](button);
   else if (button.dataset.bulk !== undefined) askToRerunAll(button);
   else if ("themeSwitch" in button.dataset) nextTheme();
@@ -230,6 +267,14 @@ $("ask-no").addEventListener("click", () => $("ask").close());
 document.querySelector(".filters select[name=within]")?.addEventListener("change", () => {
   for (const input of document.querySelectorAll(".filters [type=datetime-local]")) input.value = "";
 });
+function openTarget() {
+  const step = $(location.hash.slice(1));
+  if (step?.matches("details")) step.open = true;
+}
+
+addEventListener("hashchange", openTarget);
+openTarget();
 showTheme();
+countDown();
 setInterval(countDown, 1000);
 listen();
