@@ -142,6 +142,9 @@ class Narrator:
             if runs and all(self._is_settled(run) for run in runs):
                 break
         self._look()
+        if not runs and not self._stopping:
+            self._output.text(words.no_trigger(event["name"], self._service.functions()["functions"]))
+            self._output.text("The first event is named in pyproject.toml, under [tool.stepbridge.first-event].", "dim")
         return runs
 
     def _is_settled(self, run: Json) -> bool:
