@@ -215,6 +215,7 @@ def test_functions_and_events_are_listed(server: LocalServer) -> None:
         (["runs", "list", "--limit", "0"], 2, "limit"),
         (["events", "--url", "nowhere"], 2, "is not the URL of a server"),
         (["events", "--url", "http://[::1"], 2, "is not the URL of a server"),
+        (["dev", "--port", "99999"], 2, "--port"),
         (["nope"], 2, "nope"),
     ],
 )

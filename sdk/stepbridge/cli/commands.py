@@ -129,7 +129,8 @@ def _why_nothing(target: Target, name: str, event_id: str) -> str:
     events = target.get("events", limit=50)["events"]
     for resolved in (one for event in events if event["id"] == event_id for one in event["resolved"]):
         return f"It has ended {resolved['step_id']!r} of run {resolved['run']['run_id']}"
-    return words.no_trigger(name, target.get("functions")["functions"])
+    may = "It has started no run so far: an if_exp refuses it, or its id has come before."
+    return words.no_trigger(name, target.get("functions")["functions"]) or may
 
 
 def _started(target: Target, name: str, event_id: str) -> list[Json]:

@@ -133,6 +133,9 @@ class Narrator:
         self._output.text()
         self._output.text(f"First event: {event['name']} {words.value(event['data'])}", "bold")
         (event_id,) = self._service.send(event)["ids"]
+        if (nothing := words.no_trigger(event["name"], self._service.functions()["functions"])) is not None:
+            self._output.text(f"{nothing} It is named in pyproject.toml, under [tool.stepbridge.first-event].")
+            return []
         until = time.monotonic() + _FOLLOW_SECONDS
         runs: list[Json] = []
         while not self._stopping and time.monotonic() < until:
@@ -142,9 +145,6 @@ class Narrator:
             if runs and all(self._is_settled(run) for run in runs):
                 break
         self._look()
-        if not runs and not self._stopping:
-            self._output.text(words.no_trigger(event["name"], self._service.functions()["functions"]))
-            self._output.text("The first event is named in pyproject.toml, under [tool.stepbridge.first-event].", "dim")
         return runs
 
     def _is_settled(self, run: Json) -> bool:

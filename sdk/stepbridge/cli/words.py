@@ -39,11 +39,11 @@ def value(data: Any, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def no_trigger(name: str, functions: list[Any]) -> str:
-    """Why an event of this name starts none of the functions, as the API lists them."""
+def no_trigger(name: str, functions: list[Any]) -> str | None:
+    """That an event of this name starts none of the functions, as the API lists them; None: it may start one."""
     known = sorted({trigger["event"] for row in functions for trigger in row["triggers"] if "event" in trigger})
     if any(fnmatchcase(name, pattern) for pattern in known):
-        return "It has started no run so far: an if_exp refuses it, or its id has come before."
+        return None
     near = get_close_matches(name, known, 1)
     mend = f" Mend: did you mean {near[0]!r}?" if near else ""
     return f"It has started no run: no function here is triggered by {name!r}, and no run waits for it.{mend}"
