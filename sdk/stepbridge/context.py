@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from stepbridge.errors import ConfigError
 from stepbridge.events import DataT, Event
 from stepbridge.step import CURRENT, Runner
 from stepbridge.step_async import Step
@@ -108,7 +109,7 @@ class Group:
             Exception: The first failed branch's, in their order; with `return_exceptions` it stands in
                 the branch's place instead.
         """
-        results = await asyncio.gather(*(branch() for branch in callables), return_exceptions=True)
+        results = await asyncio.gather(*(branch() for branch in _branches(callables)), return_exceptions=True)
         return _values(results, return_exceptions=return_exceptions)
 
 
@@ -120,7 +121,16 @@ class GroupSync:
 
     def parallel(self, callables: Sequence[Callable[[], T]], *, return_exceptions: bool = False) -> tuple[T, ...]:
         """The values of all branches, in their order, once all have ended; see `Group.parallel`."""
-        return _values(self._runner.parallel(list(callables)), return_exceptions=return_exceptions)
+        return _values(self._runner.parallel(_branches(callables)), return_exceptions=return_exceptions)
+
+
+def _branches(given: Sequence[Callable[[], T]]) -> list[Callable[[], T]]:
+    """The branches, once it is sure that they can be called: a step's own call instead is an easy slip."""
+    for index, branch in enumerate(given):
+        if not callable(branch):
+            message = f"group.parallel: branch {index} is no function. Mend: (lambda: ctx.step.run(...), ...)."
+            raise ConfigError(message)
+    return list(given)
 
 
 def _values(results: Sequence[T | BaseException], *, return_exceptions: bool) -> tuple[T, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,29 +12,24 @@ from stepbridge.app import App
 from stepbridge.core.durations import parse_duration
 from stepbridge.core.ids import digest
 from stepbridge.core.instants import to_ms
-from stepbridge.core.limits import INVOCATION
 from stepbridge.core.records import Status
 from stepbridge.core.steps import Draft
-from stepbridge.engine.answers import Invocation
-from stepbridge.engine.calls import Stub
-from stepbridge.engine.engine import Engine
+from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.publish import entries_of
 from stepbridge.engine.sealing import Keys
-from stepbridge.engine.tracking import RunLoop
-from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError
 from stepbridge.events import Event, drafts_of
-from stepbridge.local.anew import home_of, imported_anew
+from stepbridge.local.anew import home_of
 from stepbridge.local.crons import Crons
-from stepbridge.local.killing import Killed, Killer
-from stepbridge.local.simulated import MotoSite, Site, beside_any_loop, event_of, heads_of, moto_world, site_of
+from stepbridge.local.invoking import Lambda
+from stepbridge.local.simulated import MotoSite, beside_any_loop, event_of, heads_of, moto_world, site_of
 from stepbridge.local.standin import Given, StandIn
+from stepbridge.local.stubs import Stubs
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.dice import Dice
 from stepbridge.memory.keys import LocalKeys
 from stepbridge.memory.requests import Requests
 from stepbridge.memory.world import World
-from stepbridge.ports import Message
 from stepbridge.views import RunView, Steps, StepView
 
 if TYPE_CHECKING:
@@ -103,25 +98,21 @@ class Simulation:
         self._apps = apps
         self._world: World | MotoWorld
         self._sites: list[Any] = []
-        self._homes = {app.id: home_of(app) for app in apps} if reimport else {}
         self._crons = Crons(self._sites, self._clock.now())
-        self._stubs: dict[tuple[str | None, str], Stub] = {}
-        self._killer = Killer()
-        self._failures: dict[tuple[str | None, str], list[Stub]] = {}
+        self._stubs = Stubs()
         self._sent = 0
-        self._invocations = 0
         self._undo = ExitStack()
         match backend:
             case "memory":
                 self._world = world = World(clock=self._clock, dice=self._dice)
                 self._sites += [site_of(world, app, keys) for app in apps]
-                self._workers = Workers(blocking=False)
-                self._loop = RunLoop()
             case "moto":
                 self._world = moto_world(self._clock, self._dice, keys)
             case _:
                 message = f"backend={backend!r}. Mend: 'memory' or 'moto'."
                 raise ConfigError(message)
+        homes = {app.id: home_of(app) for app in apps} if reimport else {}
+        self._lambda = Lambda(self._world, self._sites, self._stubs, homes)
 
     def __enter__(self) -> Self:
         """Itself; moto runs from here."""
@@ -129,7 +120,7 @@ class Simulation:
             with ExitStack() as undo:
                 world = undo.enter_context(self._world)
                 for app in self._apps:
-                    stack = world.stack(app, self._stub_of)
+                    stack = world.stack(app, self._stubs.of)
                     self._sites.append(MotoSite(app, stack))
                 self._undo = undo.pop_all()
         return self
@@ -138,9 +129,7 @@ class Simulation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends threads, loop and moto; what has been read stays good."""
-        if isinstance(self._world, World):
-            self._workers.close()
-            self._loop.close()
+        self._lambda.close()
         self._undo.close()
 
     # -- events and time ---------------------------------------------------------------------------
@@ -220,7 +209,7 @@ class Simulation:
 
         For a wait the value is an `Event`, the event's data, or None for a timeout.
         """
-        self._stubs[function_id, step_id] = Stub(value_or_exception)
+        self._stubs.put(function_id, step_id, value_or_exception)
 
     def fail(
         self, step_id: str, error: BaseException | None = None, *, times: int = 1, function_id: str | None = None
@@ -237,8 +226,8 @@ class Simulation:
         if times < 1:
             message = f"fail({step_id!r}): times={times!r}. Mend: 1 or more; leave the call out for none."
             raise ConfigError(message)
-        stub = Stub(ConnectionError(f"{step_id} was made to fail") if error is None else error)
-        self._failures.setdefault((function_id, step_id), []).extend([stub] * times)
+        error = ConnectionError(f"{step_id} was made to fail") if error is None else error
+        self._stubs.fail(function_id, step_id, error, times)
 
     def crash(self, step_id: str, *, times: int = 1) -> None:
         """The next `times` that the step's function has run, the sandbox is killed before that is recorded.
@@ -252,17 +241,7 @@ class Simulation:
         if not isinstance(self._world, World):
             message = f"crash({step_id!r}) is for backend='memory'. Mend: leave backend out."
             raise ConfigError(message)
-        if not self._killer.planned:
-            for site in self._sites:
-                site.ports = self._killer.around(site.ports)
-                site.restart()
-        self._killer.planned[step_id] += times
-
-    def _stub_of(self, function_id: str, step_id: str) -> Stub | None:
-        for key in ((function_id, step_id), (None, step_id)):
-            if failures := self._failures.get(key):
-                return failures.pop()
-        return self._stubs.get((function_id, step_id)) or self._stubs.get((None, step_id))
+        self._lambda.crash(step_id, times)
 
     def _deliver(self) -> None:
         """Delivers what is there now, a message at a time, until nothing is left."""
@@ -270,51 +249,7 @@ class Simulation:
         while moved:
             moved = self._world.fire_due() + self._crons.fire_due(self.now) > 0
             for site in self._sites:
-                moved |= self._deliver_one(site)
-
-    def _deliver_one(self, site: Site | MotoSite) -> bool:
-        messages = site.stack.queue.receive(1)
-        if not messages:
-            return False
-        self._invocations += 1
-        site.stack.requests.count("Invoke")
-        with self._cold_start(site):
-            if isinstance(site, MotoSite):
-                self._call(site, messages)
-            else:
-                self._loop.run_until_complete(self._invoke(site, messages))
-        return True
-
-    @contextmanager
-    def _cold_start(self, site: Site | MotoSite) -> Iterator[None]:
-        """With `reimport`, the app of a new import is the site's, and nothing is left of a warm process."""
-        if not self._homes:
-            yield
-            return
-        kept = site.app
-        with imported_anew(list(self._homes.values()), self._homes[kept.id]) as app:
-            site.app = app
-            site.restart()
-            try:
-                yield
-            finally:
-                site.app = kept
-
-    def _call(self, site: MotoSite, messages: list[Message]) -> None:
-        """One invocation by way of the Lambda handler."""
-        site.stack.invoke(messages, f"i{self._invocations}")
-
-    async def _invoke(self, site: Site, messages: list[Message]) -> None:
-        """One invocation: an engine of its own, so that nothing survives but what was recorded."""
-        engine = Engine(site.app, site.ports, self._workers, site.store, self._stub_of)
-        invocation = Invocation(id=f"i{self._invocations}", deadline=self.now + INVOCATION)
-        self._killer.revive()
-        try:
-            bounced = await engine.handle_all(messages, invocation=invocation)
-        except Killed:
-            site.restart()
-            return
-        site.stack.queue.acknowledge([message for message in messages if message not in bounced])
+                moved |= self._lambda.deliver_one(site)
 
     # -- what came of it ---------------------------------------------------------------------------
     def run(self, function_id: str | None = None, run_id: str | None = None) -> RunView:
@@ -325,10 +260,20 @@ class Simulation:
         """
         found = [run for run in self.runs(function_id) if run_id in {None, run.run_id}]
         if not found:
-            known = ", ".join(sorted({run.function_id for run in self.runs()})) or "none"
-            message = f"no run of function {function_id!r} (run id {run_id!r}); there are runs of: {known}"
-            raise LookupError(message)
+            raise LookupError(self._why_none(function_id, run_id))
         return found[-1]
+
+    def _why_none(self, function_id: str | None, run_id: str | None) -> str:
+        functions = {name: function for app in self._apps for name, function in app.functions.items()}
+        if function_id is not None and function_id not in functions:
+            return f"no function {function_id!r}; there are: {', '.join(functions) or 'none'}"
+        what = "no run" if run_id is None else f"no run {run_id!r}"
+        sent = ", ".join(sorted({repr(event.name) for event in self.events})) or "none"
+        if function_id is None:
+            return f"{what}; sent were: {sent}"
+        starts = (trigger.name for trigger in functions[function_id].triggers if isinstance(trigger, EventTrigger))
+        wanted = ", ".join(repr(name) for name in starts) or "no event"
+        return f"{what} of function {function_id!r}, which {wanted} starts; sent were: {sent}"
 
     def runs(self, function_id: str | None = None) -> list[RunView]:
         """All runs, or all of a function, oldest first."""

@@ -231,7 +231,7 @@ def test_an_async_handler_that_catches_cancellation_stays_suspended() -> None:
     assert calls.count("clean-up") == 1
 
 
-def test_a_step_that_is_never_awaited_is_warned_of_by_name() -> None:
+def test_a_step_that_is_never_awaited_is_warned_of_by_name(caplog: pytest.LogCaptureFixture) -> None:
     """By the step's id; it has not run."""
     app = App("shop")
     calls: list[str] = []
@@ -250,3 +250,5 @@ def test_a_step_that_is_never_awaited_is_warned_of_by_name() -> None:
     with pytest.warns(RuntimeWarning, match="'forgotten'.* never awaited"):
         assert play() == "done"
     assert calls == []
+    (told,) = [record.getMessage() for record in caplog.records if "'forgotten'" in record.getMessage()]
+    assert "step.run('forgotten') was never awaited, so it has not run. Mend: await it. (function f, run" in told

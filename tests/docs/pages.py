@@ -70,6 +70,10 @@ class Page:
         """The targets of its links."""
         return (found[1] for found in _LINK.finditer(_FENCE.sub("", self.text)))
 
+    def pictures(self) -> list[str]:
+        """The files of its pictures."""
+        return re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", self.text)
+
 
 GUIDE = [Page(ROOT / "README.md"), *(Page(path) for path in sorted((ROOT / "docs").glob("*.md")))]
 """What a user reads."""

@@ -50,6 +50,12 @@ def test_every_link_leads_somewhere(page: Page) -> None:
     assert broken == []
 
 
+def test_every_picture_is_there_and_shown() -> None:
+    """None is broken, none is kept for nothing."""
+    shown = {(page.path.parent / name).resolve() for page in PAGES for name in page.pictures()}
+    assert shown == set((ROOT / "docs" / "images").iterdir())
+
+
 def test_every_page_of_the_guide_is_in_the_readme() -> None:
     """Nothing is found by chance only."""
     linked = {link.partition("#")[0] for link in README.links()}
@@ -89,7 +95,7 @@ def test_the_two_commands_are_in_the_makefile() -> None:
     assert {"dev", "test"} <= named <= targets
 
 
-COMMANDS = [line for page in GUIDE for line in shell_lines(page) if line.startswith("stepbridge")]
+COMMANDS = sorted({line for page in GUIDE for line in shell_lines(page) if line.startswith("stepbridge")})
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -109,6 +115,20 @@ def test_every_option_of_the_pages_is_there(name: str) -> None:
     """`--port` and the like."""
     page = next(page for page in GUIDE if page.path.name == name)
     assert set(re.findall(r"`(--[a-z-]+)", page.text)) <= {*_options(typer.main.get_command(commands)), *_PYTESTS}
+
+
+def test_every_command_speaks_json() -> None:
+    """As the page says; and each is in the page's table, or in the row of its group."""
+    page = next(page for page in GUIDE if page.path.name == "cli.md")
+    silent = [name for name, command in _leaves(typer.main.get_command(commands)) if "--json" not in _options(command)]
+    assert silent == []
+    told = " ".join(row[0] for row in page.rows("The command line"))
+    assert [name for name, _ in _leaves(typer.main.get_command(commands)) if f"{name.split()[-1]}" not in told] == []
+
+
+def _leaves(command: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from _leaves(inner, f"{path} {name}") if hasattr(inner, "commands") else [(f"{path} {name}", inner)]
 
 
 def test_the_exit_codes_are_those_of_the_commands() -> None:

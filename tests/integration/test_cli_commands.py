@@ -1,4 +1,4 @@
-"""The commands, as processes of their own, against a local server."""
+"""The commands against a local server."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from stepbridge.cli import main
 from stepbridge.local.server import LocalServer
+from tests.integration.commands import command
 from tests.integration.orders_app import app
 from tests.integration.processes import environment
 from tests.integration.waiting import eventually
@@ -25,16 +25,22 @@ def server() -> Iterator[LocalServer]:
         yield server
 
 
-def cli(server: LocalServer | None, *args: str, **settings: Any) -> subprocess.CompletedProcess[str]:
-    """The command's end. The server's address is in the environment, as users may have it."""
-    env = environment(STEPBRIDGE_URL="http://127.0.0.1:1" if server is None else server.url)
+def cli(server: LocalServer, *args: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """What came of the command. The server's address is in the environment, as users may have it."""
+    return command(*args, stdin=stdin, STEPBRIDGE_URL=server.url)
+
+
+def process(*args: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own; no server answers it."""
+    env = {**environment(), "STEPBRIDGE_URL": "http://127.0.0.1:1", **settings}
     return subprocess.run(  # noqa: S603 - our own program
         [sys.executable, "-m", "stepbridge.cli", *args],
+        env=env,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
-        **{"env": env, "stdin": None if "input" in settings else subprocess.DEVNULL, **settings},
     )
 
 
@@ -59,10 +65,22 @@ def test_an_event_is_sent_and_its_run_shown(server: LocalServer) -> None:
 
 def test_an_event_may_come_from_stdin_and_have_an_id(server: LocalServer) -> None:
     """The same id starts no second run."""
-    first = read(cli(server, "send", "order/unpaid", "-", "--id", "once", "--json", input='{"orderId": "1"}'))
+    first = read(cli(server, "send", "order/unpaid", "-", "--id", "once", "--json", stdin='{"orderId": "1"}'))
     second = read(cli(server, "send", "order/unpaid", '{"orderId": "1"}', "--id", "once", "--json"))
     assert first["id"] == second["id"] == "once"
     assert [run["run_id"] for run in first["runs"]] == [run["run_id"] for run in second["runs"]]
+
+
+def test_an_event_that_starts_nothing_says_why(server: LocalServer) -> None:
+    """A name that is probably misspelt; a wait that it has ended; an id that came before."""
+    misspelt = cli(server, "send", "order/craeted", '{"orderId": "1"}')
+    assert (misspelt.returncode, misspelt.stderr) == (0, "")
+    assert "no function here is triggered by 'order/craeted', and no run waits for it" in misspelt.stdout
+    assert "Mend: did you mean 'order/created'?" in misspelt.stdout
+    (run,) = read(cli(server, "send", "order/unpaid", '{"orderId": "paid"}', "--json"))["runs"]
+    eventually(lambda: server.service.status(run["run_id"]) == "SLEEPING")
+    paid = cli(server, "send", "payment/completed", '{"orderId": "paid"}').stdout
+    assert f"of run {run['run_id']}" in paid
 
 
 def test_runs_are_listed(server: LocalServer) -> None:
@@ -177,10 +195,13 @@ def test_functions_and_events_are_listed(server: LocalServer) -> None:
         (["send", "stepbridge/x"], 2, "reserved"),
         (["send"], 2, "NAME"),
         (["invoke", "nope"], 1, "there are: await-payment"),
-        (["runs", "show", "nope"], 1, "no run 'nope'"),
-        (["runs", "watch", "nope"], 1, "no run 'nope'"),
-        (["runs", "resume", "nope"], 1, "no run 'nope'"),
-        (["runs", "rerun", "nope"], 1, "no run 'nope'"),
+        (["invoke", "fullfil-order"], 1, "Mend: did you mean 'fulfil-order'?"),
+        (["runs", "list", "--function", "fullfil-order"], 1, "Mend: did you mean 'fulfil-order'?"),
+        (["runs", "cancel", "--function", "nope", "--yes"], 1, "there is no function 'nope'"),
+        (["runs", "show", "nope"], 1, "no run's id begins with 'nope'"),
+        (["runs", "watch", "nope"], 1, "no run's id begins with 'nope'"),
+        (["runs", "resume", "nope"], 1, "no run's id begins with 'nope'"),
+        (["runs", "rerun", "nope"], 1, "no run's id begins with 'nope'"),
         (["runs", "rerun"], 2, "Mend: a run's id, or --function"),
         (["runs", "cancel", "abc", "--status", "FAILED"], 2, "two answers to one question"),
         (["runs", "cancel", "--status", "COMPLETED"], 2, "not for this"),
@@ -194,30 +215,20 @@ def test_functions_and_events_are_listed(server: LocalServer) -> None:
         (["runs", "list", "--limit", "0"], 2, "limit"),
         (["events", "--url", "nowhere"], 2, "is not the URL of a server"),
         (["events", "--url", "http://[::1"], 2, "is not the URL of a server"),
+        (["dev", "--port", "99999"], 2, "--port"),
         (["nope"], 2, "nope"),
     ],
 )
-def test_mistakes_have_an_exit_code_and_a_reason(
-    server: LocalServer,
-    args: list[str],
-    code: int,
-    words: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """On stderr; stdout stays empty, so that a script reads nothing wrong. In this process: there are many."""
-    monkeypatch.setenv("STEPBRIDGE_URL", server.url)
-    monkeypatch.setattr(sys, "argv", ["stepbridge", *args])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    out, err = capsys.readouterr()
-    assert (ended.value.code, out) == (code, "")
-    assert words in err
+def test_mistakes_have_an_exit_code_and_a_reason(server: LocalServer, args: list[str], code: int, words: str) -> None:
+    """On stderr; stdout stays empty, so that a script reads nothing wrong."""
+    done = cli(server, *args)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert words in done.stderr
 
 
 def test_a_server_that_is_not_there_is_named_with_the_mend() -> None:
     """Exit code 3."""
-    done = cli(None, "runs", "list")
+    done = process("runs", "list")
     assert (done.returncode, done.stdout) == (3, "")
     assert "no local server answers at http://127.0.0.1:1" in done.stderr
     assert "stepbridge dev" in done.stderr
@@ -233,36 +244,36 @@ def test_nothing_hostile_reaches_the_terminal(server: LocalServer) -> None:
     assert r"\x1b[31mno" in texts[1]
 
 
-@pytest.mark.parametrize("args", [["--help"], ["runs", "--help"], ["dev", "--help"]])
-def test_help_loads_no_server(args: list[str]) -> None:
+def test_help_loads_no_server() -> None:
     """Nor AWS's SDK, nor an expression library: help and completion come at once."""
     heavy = {"boto3", "botocore", "cel_expr_python", "jinja2", "moto", "starlette", "uvicorn"}
     program = (
         "import sys\n"
         "from stepbridge.cli import main\n"
-        f"sys.argv = ['stepbridge', *{args!r}]\n"
-        "try:\n    main()\nexcept SystemExit as end:\n    print(end.code, *sys.modules, file=sys.stderr)\n"
+        "for args in [], ['runs'], ['dev']:\n"
+        "    sys.argv = ['stepbridge', *args, '--help']\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        print(end.code, file=sys.stderr)\n"
+        "print(*sys.modules, file=sys.stderr)\n"
     )
     done = subprocess.run(  # noqa: S603 - our own interpreter, a program of our own
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment()
     )
-    code, *loaded = done.stderr.split()
-    assert code == "0"
-    assert heavy.isdisjoint(loaded)
+    *codes, loaded = done.stderr.splitlines()
+    assert codes == ["0", "0", "0"]
+    assert heavy.isdisjoint(loaded.split())
     assert "\x1b" not in done.stdout
 
 
 @pytest.mark.parametrize(("typed", "offered"), [("stepbridge ru", "runs"), ("stepbridge runs re", "rerun")])
 def test_the_shell_completes_commands(typed: str, offered: str) -> None:
     """As `--install-completion` has bash ask for it."""
-    env = environment(_STEPBRIDGE_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
-    done = cli(None, env=env)
+    done = process(_STEPBRIDGE_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=str(len(typed.split()) - 1))
     assert offered in done.stdout.split()
 
 
 def test_a_missing_library_is_named_with_the_mend(tmp_path: Path) -> None:
     """Without the `dev` extra the command says what to install."""
     (tmp_path / "typer.py").write_text("raise ModuleNotFoundError('no', name='typer')")
-    done = cli(None, "runs", "list", env=environment(tmp_path))
+    done = process("runs", "list", PYTHONPATH=environment(tmp_path)["PYTHONPATH"])
     assert done.returncode == 1
     assert "pip install 'stepbridge[dev]'" in done.stderr

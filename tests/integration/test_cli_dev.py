@@ -183,30 +183,46 @@ def test_a_step_in_a_thread_does_not_hold_it_up(project: Path) -> None:
         assert "cut off" in running.text
 
 
-@pytest.mark.parametrize(
-    ("args", "words"),
-    [
-        (["nope:app"], "there is no module 'nope'"),
-        (["hello:nope"], "name hello:app"),
-        (["hello:greet"], "is no stepbridge.App but of type function"),
-        (["broken:app"], "No module named 'nothing_of_the_kind'"),
-        (["crooked:app"], "SyntaxError"),
-        (["double:app"], "declared twice"),
-        (["leaves:app"], "ends the process"),
-        (["--port", "99999"], "--port"),
-    ],
-)
-def test_an_app_that_cannot_run_is_named_with_cause_and_mend(project: Path, args: list[str], words: str) -> None:
-    """Exit code 2."""
+def test_an_app_that_cannot_run_is_named_with_cause_and_mend(project: Path) -> None:
+    """Exit code 2. One process tries them all: none gets as far as a server."""
     (project / "broken.py").write_text("import nothing_of_the_kind")
     (project / "crooked.py").write_text("def (")
     (project / "leaves.py").write_text("raise SystemExit")
     twice = "app.function('f', trigger=invoke_only())(lambda ctx: None)\n"
     (project / "double.py").write_text(f"from stepbridge import App, invoke_only\napp = App('a')\n{twice}{twice}")
-    with dev(project, *args) as running:
-        assert running.process.wait(timeout=20) == 2
-        running._reader.join()
-        assert words in running.text
+    words = {
+        "nope:app": "there is no module 'nope'",
+        "hello:nope": "name hello:app",
+        "hello:greet": "is no stepbridge.App but of type function",
+        "broken:app": "No module named 'nothing_of_the_kind'",
+        "crooked:app": "SyntaxError",
+        "double:app": "declared twice",
+        "leaves:app": "ends the process",
+    }
+    program = (
+        "import sys\n"
+        "from stepbridge.cli import main\n"
+        "for app in sys.argv[1:]:\n"
+        "    sys.argv = ['stepbridge', 'dev', '--port', '0', app]\n"
+        "    try:\n        main()\n    except SystemExit as end:\n        print('=', end.code, file=sys.stderr)\n"
+    )
+    done = subprocess.run(  # noqa: S603 - our own interpreter, a program of our own
+        [sys.executable, "-c", program, *words], cwd=project, env=ENV, capture_output=True, text=True, check=True
+    )
+    told = done.stderr.split("= 2\n")
+    assert (len(told), told.pop(), done.stdout) == (len(words) + 1, "", "")
+    assert {app: word in text for (app, word), text in zip(words.items(), told, strict=True)} == dict.fromkeys(
+        words, True
+    )
+
+
+def test_a_first_event_that_starts_nothing_is_said_to(project: Path) -> None:
+    """Where it is named, and the name that was probably meant."""
+    (project / "pyproject.toml").write_text(PROJECT.format(name="user/cmae"))
+    with dev(project) as running:
+        line = running.says("no function here is triggered by 'user/cmae'")
+        assert "Mend: did you mean 'user/came'? It is named in pyproject.toml, under [tool.stepbridge.first" in line
+        running.says("Ctrl-C ends it")
 
 
 def test_a_project_that_names_no_app_is_told_how(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Context, NonRetriableError, event
+from stepbridge.aws.account import clients_of
 from stepbridge.cli import commands
 from stepbridge.memory.clock import SystemClock
 from stepbridge.testing import Simulation
+from tests.integration.commands import command
 
 app = App("orders")
 
@@ -37,21 +38,14 @@ def check(bad: bool) -> str:  # noqa: FBT001 - the data's
 class Shell:
     """Commands, and what came of them."""
 
-    def __init__(self, sim: Simulation, settings: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, sim: Simulation, settings: Path) -> None:
         self.sim = sim
         self.settings = settings
-        self._capsys = capsys
-        self._monkeypatch = monkeypatch
 
     def run(self, *args: str) -> tuple[int, str, str]:
         """Exit code, stdout and stderr."""
-        self._monkeypatch.setattr(sys, "argv", ["stepbridge", *args, "--settings", str(self.settings)])
-        try:
-            code: Any = commands.run()
-        except SystemExit as end:
-            code = end.code
-        out, err = self._capsys.readouterr()
-        return int(code or 0), out, err
+        done = command(*args, "--settings", str(self.settings))
+        return done.returncode, done.stdout, done.stderr
 
     def read(self, *args: str, code: int = 0) -> Any:
         """The JSON that it prints."""
@@ -61,14 +55,14 @@ class Shell:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     """An app in moto, whose dispatcher the test plays."""
     monkeypatch.setattr(commands, "_LOOKS_ON_AWS_SECONDS", (0.0,))
     with Simulation(app, backend="moto", start=SystemClock().now()) as sim:
         found = {name: value for name, value in asdict(sim._sites[0].stack.settings).items() if value is not None}
         file = tmp_path / "app.json"
         file.write_text(json.dumps({"app_id": app.id, "function_ids": ["order"], **found}))
-        yield Shell(sim, file, capsys, monkeypatch)
+        yield Shell(sim, file)
 
 
 def test_events_and_runs_of_a_stack(shell: Shell) -> None:
@@ -137,6 +131,23 @@ def test_doctor_finds_an_app_healthy_and_says_what_is_amiss(shell: Shell) -> Non
     assert "FAIL  dead letters  1 messages" in out
     assert f"aws sqs start-message-move-task --source-arn {settings.dlq_arn}" in out
     assert "FAIL  events        no enabled rule" in out
+
+
+def test_region_and_profile_are_where_the_call_goes(shell: Shell, tmp_path: Path) -> None:
+    """As with the AWS CLI: the option before the environment; credentials and region of a profile."""
+    assert shell.run("runs", "list")[0] == 0
+    code, _, err = shell.run("runs", "list", "--region", "eu-west-1")
+    assert (code, "Mend" in err) == (4, True)  # the table is in another
+    config = tmp_path / "config"
+    config.write_text("[profile shop]\nregion = eu-north-1\naws_access_key_id = of-shop\naws_secret_access_key = x\n")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_DEFAULT_REGION"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_CONFIG_FILE", str(config))
+        client: Any = clients_of("shop", None).sqs()
+        assert client.meta.region_name == "eu-north-1"
+        assert client._request_signer._credentials.access_key == "of-shop"
+        assert clients_of("shop", "eu-west-1").sqs().meta.region_name == "eu-west-1"
 
 
 def test_refusals_of_aws_have_an_exit_code(shell: Shell) -> None:

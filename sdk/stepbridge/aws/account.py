@@ -26,7 +26,7 @@ from stepbridge.core.codec import PLAIN, encode
 from stepbridge.core.instants import to_ms
 from stepbridge.core.messages import Start, message_text
 from stepbridge.core.records import EventRecord
-from stepbridge.engine.operations import Operations, UnknownError, new_run_id
+from stepbridge.engine.operations import Operations, new_run_id, no_function
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
 from stepbridge.errors import ConfigError
@@ -60,7 +60,7 @@ def told() -> Iterator[None]:
         raise AccountError(f"AWS refuses: {error}. Mend: {mend}.") from error
     except BotoCoreError as error:
         mend = _MENDS.get(type(error).__name__, "see to the network, --profile and --region")
-        raise AccountError(f"{error}. Mend: {mend}.") from error
+        raise AccountError(f"{str(error).rstrip('.')}. Mend: {mend}.") from error
 
 
 def clients_of(profile: str | None, region: str | None) -> Clients:
@@ -136,8 +136,7 @@ class Account:
     def invoke(self, function_id: str, data: object) -> Json:
         """Starts a run of a function, whatever its triggers; its data is plain, whatever their models."""
         if function_id not in self.found.function_ids:
-            known = ", ".join(self.found.function_ids) or "none"
-            raise UnknownError(f"there is no function {function_id!r}; there are: {known}")
+            raise no_function(function_id, self.found.function_ids)
         event_id, now = _chance(), self._ports.clock.now()
         run_id = ids.run_id(self.found.app_id, function_id, _INVOKED, event_id)
         text = encode(data, PLAIN, what=f"invoke {function_id!r}")

@@ -47,6 +47,18 @@ class Filter:
         wanted = status or (self.statuses[0] if self.statuses else None)
         return target.get("runs", function_id=self.function, status=wanted, since=since, limit=limit, cursor=cursor)
 
+    def check_function(self, target: Target) -> None:
+        """Where nothing was found, that may be because of a slip.
+
+        Raises:
+            CommandError: There is no such function.
+        """
+        from stepbridge.engine.operations import no_function
+
+        known = [row["function_id"] for row in target.get("functions")["functions"]]
+        if self.function is not None and self.function not in known:
+            raise CommandError(str(no_function(self.function, known)), FAILED)
+
     def rows(self, target: Target) -> Iterator[Json]:
         """All of them, newest first within a status."""
         for status in self.statuses:
@@ -90,6 +102,8 @@ def each(target: Target, output: Output, wanted: Filter, what: str, do: Callable
     What has changed its status meanwhile refuses, and is told of; the others are done.
     """
     rows = list(wanted.rows(target))
+    if not rows:
+        wanted.check_function(target)
     if rows and not sure:
         _ask(what, rows)
     done: list[Json] = []

@@ -119,7 +119,18 @@ def send(
     if started:
         output.text(f"Follow it: stepbridge runs watch {started[0]['run_id']}")
     else:
-        output.text("It has started no run so far.")
+        output.text(_why_nothing(target, name, sent))
+
+
+def _why_nothing(target: Target, name: str, event_id: str) -> str:
+    """What an event has done that started no run; the local server knows."""
+    if not isinstance(target, Remote):
+        return "It has started no run so far."
+    events = target.get("events", limit=50)["events"]
+    for resolved in (one for event in events if event["id"] == event_id for one in event["resolved"]):
+        return f"It has ended {resolved['step_id']!r} of run {resolved['run']['run_id']}"
+    may = "It has started no run so far: an if_exp refuses it, or its id has come before."
+    return words.no_trigger(name, target.get("functions")["functions"]) or may
 
 
 def _started(target: Target, name: str, event_id: str) -> list[Json]:

@@ -133,6 +133,9 @@ class Narrator:
         self._output.text()
         self._output.text(f"First event: {event['name']} {words.value(event['data'])}", "bold")
         (event_id,) = self._service.send(event)["ids"]
+        if (nothing := words.no_trigger(event["name"], self._service.functions()["functions"])) is not None:
+            self._output.text(f"{nothing} It is named in pyproject.toml, under [tool.stepbridge.first-event].")
+            return []
         until = time.monotonic() + _FOLLOW_SECONDS
         runs: list[Json] = []
         while not self._stopping and time.monotonic() < until:

@@ -46,9 +46,15 @@ def list_runs(  # noqa: PLR0913, PLR0917 - its options
     cursor: Annotated[str | None, typer.Option(help="Where the page before ended.")] = None,
 ) -> None:
     """List runs, newest first."""
-    found = filter_of(function, status, since).page(target, limit=limit, cursor=cursor)
+    wanted = filter_of(function, status, since)
+    found = wanted.page(target, limit=limit, cursor=cursor)
+    if not found["runs"]:
+        wanted.check_function(target)
     if output.as_json:
         output.document(found)
+        return
+    if not found["runs"]:
+        output.text("There are no such runs." if function or status or since else "There are no runs yet.")
         return
     rows = []
     for run in found["runs"]:
@@ -215,15 +221,20 @@ def whole_id(target: Target, text: str) -> str:
     """The id of the run that is meant: `text`, or the one of late whose id begins with it.
 
     Raises:
-        CommandError: Several do.
+        CommandError: Several do, or none.
     """
     if len(text) >= _ID_LENGTH:
         return text
     rows = target.get("runs", limit=_RECENT)["runs"]
-    meant = [row["run_id"] for row in rows if row["run_id"].startswith(text)]
+    meant: list[str] = [row["run_id"] for row in rows if row["run_id"].startswith(text)]
     if len(meant) > 1:
         raise CommandError(f"{len(meant)} runs have ids that begin with {text!r}. Mend: give more of it.", FAILED)
-    return meant[0] if meant else text
+    if not meant:
+        raise CommandError(
+            f"no run's id begins with {text!r:.80}, of the last {_RECENT}. Mend: `stepbridge runs list` shows the ids.",
+            FAILED,
+        )
+    return meant[0]
 
 
 def tell(run: Json, output: Output) -> None:

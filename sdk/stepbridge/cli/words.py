@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from typing import Any, Final
 
 _JOINERS: Final = "\u200d\ufe0f"
@@ -35,6 +37,16 @@ def value(data: Any, limit: int = 100) -> str:
     """A JSON value on one line, cut where it is long."""
     text = clean(json.dumps(data, ensure_ascii=False))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def no_trigger(name: str, functions: list[Any]) -> str | None:
+    """That an event of this name starts none of the functions, as the API lists them; None: it may start one."""
+    known = sorted({trigger["event"] for row in functions for trigger in row["triggers"] if "event" in trigger})
+    if any(fnmatchcase(name, pattern) for pattern in known):
+        return None
+    near = get_close_matches(name, known, 1)
+    mend = f" Mend: did you mean {near[0]!r}?" if near else ""
+    return f"It has started no run: no function here is triggered by {name!r}, and no run waits for it.{mend}"
 
 
 def length(seconds: float) -> str:

@@ -17,7 +17,7 @@ from stepbridge.client import Client
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import RETENTION
 from stepbridge.core.records import Status
-from stepbridge.engine.operations import UnknownError
+from stepbridge.engine.operations import UnknownError, no_function
 from stepbridge.errors import ConfigError
 from stepbridge.local.service import ConflictError
 from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row, trigger_text
@@ -191,7 +191,7 @@ class OnAws:
     def invoke(self, function_id: str, data: object) -> Json:
         """Starts a run of one function."""
         if function_id not in self._function_ids:
-            raise UnknownError(f"there is no function {function_id!r:.80}; there are: {', '.join(self._function_ids)}")
+            raise no_function(function_id, self._function_ids)
         function = None if self._app is None else self._app.functions.get(function_id)
         name = None if function is None else first_event_name(function)
         run_id = start_run(self._records, function_id, name, data, source="console")

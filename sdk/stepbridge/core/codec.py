@@ -171,11 +171,11 @@ def _check_plain(value: object, what: str, path: str) -> None:
         for index, item in enumerate(typing.cast("list[object]", value)):
             _check_plain(item, what, f"{path}[{index}]")
     else:
-        message = (
+        mend = "annotate the function's return type, or use with_options(output_type=...)"
+        raise UnserializableOutputError(
             f"{what} returned a {kind.__module__}.{kind.__qualname__} at {path}, which plain JSON cannot carry."
-            " Mend: annotate the function's return type, or use with_options(output_type=...)."
+            f" Mend: {'await it' if inspect.isawaitable(value) else mend}."
         )
-        raise UnserializableOutputError(message)
 
 
 def _show(hint: object) -> str:

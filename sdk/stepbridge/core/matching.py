@@ -67,7 +67,8 @@ def want_event(
     if isinstance(match, str):
         value = value_at(trigger, match)
         if value is MISSING:
-            text = f"the trigger {trigger.get('name')!r} has no {match!r} to match {event_name!r} by"
+            text = f"the trigger {trigger.get('name')!r} has no {match!r} to match {event_name!r} by."
+            text += " Mend: match by a field that it has, or send it with this one."
             raise StepError("MatchError", text, step_id=step_id)
         terms = {match: value}
     elif match is not None:

@@ -69,7 +69,8 @@ class AsyncReplay:
         self._threads: set[Future[Any]] = set()
         self._once: set[str] = set()
         """Keys of running steps that must not be repeated silently."""
-        self._unstarted: dict[str, Coroutine[Any, Any, Any]] = {}
+        self._unstarted: dict[str, Any] = {}
+        """Coroutines of steps that were called, and not yet awaited."""
         self._blank = contextvars.Context()
         self._ticking = False
         self._quiet = self._turns = 0
@@ -422,10 +423,7 @@ class AsyncReplay:
         Cancel the main task first (gather, TaskGroup and timeouts unwind in their own way), then the rest,
         again where a task awaits a step; what will not end is closed.
         """
-        for coroutine in self._unstarted.values():
-            if isinstance(outcome, SuspendedOutcome | HandOver):
-                coroutine.close()  # not forgotten by the user, only not reached yet
-        self._unstarted.clear()
+        self._leave_unstarted(forgotten=not isinstance(outcome, SuspendedOutcome | HandOver))
         until = self._loop.time() + _DISPOSE_SECONDS
         while (live := [t for t in self.tasks if not t.task.done()]) or self.strays or self._bodies:
             for stray in [*self.strays, *self._bodies.values()]:
@@ -445,6 +443,15 @@ class AsyncReplay:
             if isinstance(outcome, SuspendedOutcome | HandOver) and not self._root.dead:
                 line = self._root.line or "an unknown line"
                 self.session.warn(f"a suspension was swallowed near {line}; the run stays suspended")
+
+    def _leave_unstarted(self, *, forgotten: bool) -> None:
+        """The user is told, or, where the handler has not ended, they are only not reached yet."""
+        for coroutine in self._unstarted.values():
+            if not forgotten:
+                coroutine.close()
+            elif inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+                self.session.warn(f"{coroutine.__qualname__} was never awaited, so it has not run. Mend: await it.")
+        self._unstarted.clear()
 
     def _end_task(self, tracked: Tracked, *, late: bool) -> None:
         stuck = isinstance(tracked.waits, StepFuture) and not tracked.waits.done()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from typing import Final
 
 from stepbridge.core import ids
@@ -25,6 +26,14 @@ from stepbridge.ports import Outgoing, Ports
 from stepbridge.views import Page, RunView
 
 _CURSOR: Final = re.compile(r"[0-9]{13}#\S+", re.ASCII)
+
+
+def no_function(function_id: str, known: Iterable[str]) -> UnknownError:
+    """The error that no function bears this id; it names those that there are, and the one that was probably meant."""
+    names = sorted(known)
+    near = get_close_matches(function_id, names, 1)
+    mend = f" Mend: did you mean {near[0]!r}?" if near else ""
+    return UnknownError(f"there is no function {function_id!r:.80}; there are: {', '.join(names) or 'none'}.{mend}")
 
 
 class UnknownError(LookupError):

@@ -15,7 +15,7 @@ from typing import Any, Final
 from stepbridge.core.instants import to_ms
 from stepbridge.core.records import Head, Status
 from stepbridge.core.steps import Draft
-from stepbridge.engine.operations import UnknownError, new_run_id
+from stepbridge.engine.operations import UnknownError, new_run_id, no_function
 from stepbridge.engine.publish import entries_of
 from stepbridge.events import drafts_of
 from stepbridge.function import Function
@@ -145,8 +145,7 @@ class Service:
         for site in self.sites:
             if (function := site.app.functions.get(function_id)) is not None:
                 return site, function
-        known = ", ".join(sorted(name for site in self.sites for name in site.app.functions)) or "none"
-        raise UnknownError(f"there is no function {function_id!r}; there are: {known}")
+        raise no_function(function_id, (name for site in self.sites for name in site.app.functions))
 
     # -- runs --------------------------------------------------------------------------------------
     def list_runs(
