@@ -62,7 +62,7 @@ def context(
     return StandIn(event, steps or {}, _START if now is None else now.astimezone(UTC))
 
 
-class Simulation:
+class Simulation(Lambda):
     """Runs apps with their events and timers on a virtual clock; use it as a context manager.
 
     Args:
@@ -112,7 +112,7 @@ class Simulation:
                 message = f"backend={backend!r}. Mend: 'memory' or 'moto'."
                 raise ConfigError(message)
         homes = {app.id: home_of(app) for app in apps} if reimport else {}
-        self._lambda = Lambda(self._world, self._sites, self._stubs, homes)
+        super().__init__(self._world, self._sites, self._stubs, homes)
 
     def __enter__(self) -> Self:
         """Itself; moto runs from here."""
@@ -129,7 +129,7 @@ class Simulation:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends threads, loop and moto; what has been read stays good."""
-        self._lambda.close()
+        self._close()
         self._undo.close()
 
     # -- events and time ---------------------------------------------------------------------------
@@ -241,7 +241,7 @@ class Simulation:
         if not isinstance(self._world, World):
             message = f"crash({step_id!r}) is for backend='memory'. Mend: leave backend out."
             raise ConfigError(message)
-        self._lambda.crash(step_id, times)
+        self._crash(step_id, times)
 
     def _deliver(self) -> None:
         """Delivers what is there now, a message at a time, until nothing is left."""
@@ -249,7 +249,7 @@ class Simulation:
         while moved:
             moved = self._world.fire_due() + self._crons.fire_due(self.now) > 0
             for site in self._sites:
-                moved |= self._lambda.deliver_one(site)
+                moved |= self._deliver_one(site)
 
     # -- what came of it ---------------------------------------------------------------------------
     def run(self, function_id: str | None = None, run_id: str | None = None) -> RunView:

@@ -28,7 +28,7 @@ from stepbridge.memory.world import World
 from stepbridge.ports import Message
 from stepbridge.testing import Simulation
 from tests.docs.observed import Observed
-from tests.docs.pages import ARCHITECTURE
+from tests.docs.pages import ARCHITECTURE, ROOT
 from tests.faults.crash import CrashingSimulation, Knife
 from tests.faults.programs import PROGRAMS
 
@@ -238,3 +238,16 @@ def test_there_is_a_program_for_each_way_of_waiting() -> None:
     names = " ".join(program.name for program in PROGRAMS)
     words = ("sleep", "wait", "retries", "invoke", "cancelled", "looks_back", "any", "signal", "map", "sync")
     assert [word for word in words if word not in names] == []
+
+
+def test_every_room_is_on_the_map() -> None:
+    """Packages, the engine's modules, the folders of tests; none that is gone."""
+    package = ROOT / "sdk" / "stepbridge"
+    rooms = {f"{path.name}/" for path in package.iterdir() if (path / "__init__.py").exists()}
+    modules = {path.stem for path in (package / "engine").glob("*.py")} - {"__init__"}
+    tests = {path.name for path in (ROOT / "tests").iterdir() if list(path.glob("*.py"))}
+    named = {name for row in ARCHITECTURE.rows("Rooms") for name in re.findall(r"`([\w/]+)`", row[0])}
+    parts = ARCHITECTURE.text.split("In `engine/`:", 1)[1].split("Imports point inward", 1)[0]
+    assert {name for name in named if name.endswith("/")} == {*rooms, "sdk/stepbridge/", "functions/shop/", "infra/"}
+    assert {name for line in parts.splitlines() for name in re.findall(r"`(\w+)`", line)} == modules
+    assert {name for row in ARCHITECTURE.rows("Tests") for name in re.findall(r"`(\w+)`", row[0])} == tests

@@ -95,6 +95,13 @@ def test_the_two_commands_are_in_the_makefile() -> None:
     assert {"dev", "test"} <= named <= targets
 
 
+def test_every_make_target_is_told_to_those_who_contribute() -> None:
+    """What there is to run."""
+    page = next(page for page in PAGES if page.path.name == "CONTRIBUTING.md")
+    targets = re.findall(r"^([a-z0-9]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(targets) - {"help"} <= set(re.findall(r"make ([a-z0-9]+)", page.text))
+
+
 COMMANDS = sorted({line for page in GUIDE for line in shell_lines(page) if line.startswith("stepbridge")})
 
 

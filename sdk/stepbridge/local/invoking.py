@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Lambda:
-    """Invocations of the sites' apps.
+    """Invocations of the sites' apps: what a simulation is built on.
 
     Args:
         world: Of the sites, with the clock.
@@ -43,13 +43,13 @@ class Lambda:
             self._workers = Workers(blocking=False)
             self._loop = RunLoop()
 
-    def close(self) -> None:
+    def _close(self) -> None:
         """Ends threads and loop."""
         if isinstance(self._world, World):
             self._workers.close()
             self._loop.close()
 
-    def crash(self, step_id: str, times: int) -> None:
+    def _crash(self, step_id: str, times: int) -> None:
         """The next times that the step's function has run, the sandbox is killed. In memory only."""
         if not self._killer.planned:
             for site in self._sites:
@@ -57,7 +57,7 @@ class Lambda:
                 site.restart()
         self._killer.planned[step_id] += times
 
-    def deliver_one(self, site: Site | MotoSite) -> bool:
+    def _deliver_one(self, site: Site | MotoSite) -> bool:
         """Whether there was a message for the site."""
         messages = site.stack.queue.receive(1)
         if not messages:
@@ -66,7 +66,7 @@ class Lambda:
         site.stack.requests.count("Invoke")
         with self._cold_start(site):
             if isinstance(site, MotoSite):
-                site.stack.invoke(messages, f"i{self._invocations}")
+                self._call(site, messages)
             else:
                 self._loop.run_until_complete(self._invoke(site, messages))
         return True
@@ -85,6 +85,10 @@ class Lambda:
                 yield
             finally:
                 site.app = kept
+
+    def _call(self, site: MotoSite, messages: list[Message]) -> None:
+        """One invocation by way of the Lambda handler."""
+        site.stack.invoke(messages, f"i{self._invocations}")
 
     async def _invoke(self, site: Site, messages: list[Message]) -> None:
         """One invocation: an engine of its own, so that nothing survives but what was recorded."""
