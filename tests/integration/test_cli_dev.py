@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -235,9 +236,9 @@ def test_a_project_that_names_no_app_is_told_how(tmp_path: Path) -> None:
 
 def test_a_port_in_use_is_named_with_the_mend(project: Path) -> None:
     """Exit code 2."""
-    with dev(project, "--json") as first:
-        port = json.loads(first.says('{"ready"'))["ready"].rpartition(":")[2]
-        with dev(project, "--port", port) as second:
-            assert second.process.wait(timeout=20) == 2
-            second._reader.join()
-            assert f"port {port}: another program uses it" in second.text
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with dev(project, "--port", str(port)) as running:
+            assert running.process.wait(timeout=20) == 2
+            running._reader.join()
+            assert f"port {port}: another program uses it" in running.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.integration.commands import command
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +27,8 @@ def _run(*command: str, cwd: Path, **environment: str) -> subprocess.CompletedPr
 
 
 def _init(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return _run(sys.executable, "-m", "stepbridge.cli", "init", *arguments, cwd=folder)
+    with contextlib.chdir(folder):
+        return command("init", *arguments)
 
 
 @pytest.fixture
