@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import typer
 
+from stepbridge.cli import words
 from stepbridge.cli.output import Output
 from stepbridge.cli.problems import FAILED, USAGE, CommandError
 from stepbridge.cli.remote import Json, Remote
@@ -108,7 +109,7 @@ def each(target: Target, output: Output, wanted: Filter, what: str, do: Callable
         _ask(what, rows)
     done: list[Json] = []
     refused: list[Json] = []
-    for row in output.progress(f"{what}: {len(rows)} runs", rows):
+    for row in output.progress(f"{what}: {words.count(len(rows), 'run')}", rows):
         try:
             done.append({"run_id": row["run_id"], "result": do(row).get("run_id", row["run_id"])})
         except CommandError as error:
@@ -128,5 +129,7 @@ def each(target: Target, output: Output, wanted: Filter, what: str, do: Callable
 def _ask(what: str, rows: list[Json]) -> None:
     functions = ", ".join(sorted({row["function_id"] for row in rows}))
     if not sys.stdin.isatty():
-        raise CommandError(f"{what} {len(rows)} runs of {functions}? Mend: --yes, where nobody can be asked.", USAGE)
-    typer.confirm(f"{what} {len(rows)} runs of {functions}?", abort=True, err=True)
+        raise CommandError(
+            f"{what} {words.count(len(rows), 'run')} of {functions}? Mend: --yes, where nobody can be asked.", USAGE
+        )
+    typer.confirm(f"{what} {words.count(len(rows), 'run')} of {functions}?", abort=True, err=True)

@@ -73,7 +73,7 @@ def _reloader(project: Project, wanted: str | None, server: LocalServer, output:
         if output.as_json:
             output.record({"changed": files, "error": None if error is None else str(error), "functions": functions})
         elif error is None:
-            output.text(f"{names} changed: {len(functions)} functions loaded anew", "bold")
+            output.text(f"{names} changed: {words.count(len(functions), 'function')} loaded anew", "bold")
         else:
             output.text(f"{names} changed, and the code before it goes on: {error}", "bold red")
 
@@ -84,7 +84,7 @@ def _greet(app: App, url: str, seconds: float, state: Path | None, backend: str,
     if output.as_json:
         output.record({"ready": url, "app_id": app.id, "functions": list(app.functions)})
         return
-    output.text(f"stepbridge dev  app {app.id}, {len(app.functions)} functions, at {url}", "bold")
+    output.text(f"stepbridge dev  app {app.id}, {words.count(len(app.functions), 'function')}, at {url}", "bold")
     kept = f"in {backend}, until this ends" if state is None else f"in {state}"
     output.text(f"Ready in {words.length(seconds)}. Runs are kept {kept}.", "dim")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
+from stepbridge.cli import words
 from stepbridge.cli.output import Output
 from stepbridge.cli.problems import FAILED, CommandError
 from stepbridge.cli.project import find_project
@@ -44,7 +45,7 @@ def examine(target: Target, output: Output) -> None:
         output.document({"healthy": not failed, "findings": [asdict(finding) for finding in findings]})
     else:
         output.text()
-        output.text(f"{len(findings)} findings, {len(failed)} of them failures", "bold")
+        output.text(f"{words.count(len(findings), 'finding')}, {words.count(len(failed), 'failure')}", "bold")
     if failed:
         raise typer.Exit(FAILED)
 
@@ -86,7 +87,7 @@ def _project() -> Iterator[Finding]:
     except CommandError as error:
         yield Finding(check="project", state="fail", text=str(error).partition(" Mend: ")[0], mend=_mend(error))
         return
-    yield Finding(check="project", state="ok", text=f"app {app.id!r}, {len(app.functions)} functions")
+    yield Finding(check="project", state="ok", text=f"app {app.id!r}, {words.count(len(app.functions), 'function')}")
 
 
 def _server(target: Target) -> Iterator[Finding]:
@@ -97,7 +98,7 @@ def _server(target: Target) -> Iterator[Finding]:
     except CommandError as error:
         yield Finding(check="server", state="warn", text=str(error).partition(" Mend: ")[0], mend=_mend(error))
         return
-    yield Finding(check="server", state="ok", text=f"the local server answers, with {count} functions")
+    yield Finding(check="server", state="ok", text=f"the local server answers, with {words.count(count, 'function')}")
 
 
 def _mend(error: CommandError) -> str:

@@ -39,6 +39,11 @@ def value(data: Any, limit: int = 100) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def count(number: int, noun: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def no_trigger(name: str, functions: list[Any]) -> str | None:
     """That an event of this name starts none of the functions, as the API lists them; None: it may start one."""
     known = sorted({trigger["event"] for row in functions for trigger in row["triggers"] if "event" in trigger})
