@@ -7,7 +7,6 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
@@ -26,7 +25,6 @@ from stepbridge.core import limits
 from stepbridge.memory.requests import Requests
 from stepbridge.testing import Simulation
 from tests.bench import prices
-from tests.bench.prices import Plan, services
 from tests.counting import DEALS, Price
 from tests.docs.pages import GUIDE, PAGES, ROOT, Block, Page
 
@@ -298,20 +296,6 @@ def test_no_row_of_the_prices_is_left_untested() -> None:
 def dollars(amount: float) -> str:
     """In whole cents, a half rounded up."""
     return f"${Decimal(f'{amount:.6f}').quantize(Decimal('0.01'), ROUND_HALF_UP)}"
-
-
-def test_the_dollars_of_a_million_runs_are_those_of_the_price_list() -> None:
-    """Counted requests by AWS's prices, service by service, and their sum."""
-    page = next(page for page in GUIDE if page.path.name == "operating.md")
-    *rows, total = [cells[3].strip("*") for cells in page.rows("Costs")]
-    plan = Plan(runs=1e6, steps=3, memory_mb=256, seconds=0.1)
-    bill = services(plan)
-    idle = services(replace(plan, seconds=0))["Lambda"]
-    written = prices.WRITES * 1e6 * next(deal.price for deal in DEALS if deal.name == "no step").write_units
-    written += 3 * prices.WRITES * 1e6
-    parts = [bill["EventBridge"], bill["SQS"], idle, bill["Lambda"] - idle, written, bill["DynamoDB"] - written]
-    assert rows == [dollars(part) for part in parts]
-    assert total == f"${sum(Decimal(row[1:]) for row in rows)}"
 
 
 def test_the_dollars_of_a_million_steps_are_those_of_the_price_list() -> None:
