@@ -22,7 +22,7 @@ from stepbridge.events import Event, drafts_of
 from stepbridge.local.anew import home_of
 from stepbridge.local.crons import Crons
 from stepbridge.local.invoking import Lambda
-from stepbridge.local.simulated import MotoSite, beside_any_loop, event_of, heads_of, moto_world, site_of
+from stepbridge.local.simulated import MotoSite, Site, beside_any_loop, event_of, heads_of, moto_world, site_of
 from stepbridge.local.standin import Given, StandIn
 from stepbridge.local.stubs import Stubs
 from stepbridge.memory.clock import VirtualClock
@@ -249,7 +249,10 @@ class Simulation:
         while moved:
             moved = self._world.fire_due() + self._crons.fire_due(self.now) > 0
             for site in self._sites:
-                moved |= self._lambda.deliver_one(site)
+                moved |= self._deliver_one(site)
+
+    def _deliver_one(self, site: Site | MotoSite) -> bool:
+        return self._lambda.deliver_one(site)
 
     # -- what came of it ---------------------------------------------------------------------------
     def run(self, function_id: str | None = None, run_id: str | None = None) -> RunView:
