@@ -48,6 +48,9 @@ soak: $(READY) ## Try thousands of generated programs and of storms; states how 
 kills: $(READY) ## Kill dispatcher processes, several at once, until 1,000 runs are through (ARGS="--runs 100").
 	$(BIN)/python -m tests.kills.drill $(ARGS)
 
+load: $(READY) ## A burst of 5,000 events and a steady flow on the dev server, beside the engine alone (ARGS="--burst 500").
+	$(BIN)/python -m tests.load $(ARGS)
+
 mutants: $(READY) ## Break the laws one at a time in a copy, and see whether the suite notices (ARGS="-k lease").
 	$(BIN)/python -m tests.mutants.run $(ARGS)
 

@@ -11,7 +11,6 @@ from stepbridge import App
 from stepbridge.core.conditions import Item, Key
 from stepbridge.core.items import HEAD_SK, REGISTER_PREFIX
 from stepbridge.engine.store import Store
-from stepbridge.ports import Message
 from stepbridge.testing import Simulation
 
 _PARTITIONS = {"W#": "wait", "B#": "kept event", "M#": "map"}
@@ -31,9 +30,12 @@ class Observed(Simulation):
     def _note(self, line: str) -> None:
         self.invocations[-1].append(line)
 
-    async def _invoke(self, site: Any, messages: list[Message]) -> None:
+    def _deliver_one(self, site: Any) -> bool:
         self.invocations.append([])
-        await super()._invoke(site, messages)
+        moved = super()._deliver_one(site)
+        if not moved:
+            self.invocations.pop()
+        return moved
 
 
 class _Noted:

@@ -11,7 +11,7 @@ from stepbridge import App
 from stepbridge.core.items import HEAD_SK
 from stepbridge.engine.store import Store
 from stepbridge.local.simulated import MotoSite
-from stepbridge.ports import Message, Ports
+from stepbridge.ports import Ports
 from stepbridge.testing import Simulation
 
 
@@ -88,13 +88,10 @@ class CrashingSimulation(Simulation):
                 site.restart()
         return self
 
-    async def _invoke(self, site: Any, messages: list[Message]) -> None:
+    def _deliver_one(self, site: Any) -> bool:
         with self._sandbox(site):
-            await super()._invoke(site, messages)
-
-    def _call(self, site: MotoSite, messages: list[Message]) -> None:
-        with self._sandbox(site):
-            super()._call(site, messages)
+            return super()._deliver_one(site)
+        return True
 
     @contextmanager
     def _sandbox(self, site: Any) -> Iterator[None]:

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
-from stepbridge.ports import Message
 from tests.faults.crash import CrashingSimulation, Knife
 
 TRACES: list[list[str]] = []
@@ -168,11 +167,12 @@ class Tracing(CrashingSimulation):
     behind: of a timer and a child's end of the same instant the next may be given the other first.
     """
 
-    async def _invoke(self, site: Any, messages: list[Message]) -> None:
+    def _deliver_one(self, site: Any) -> bool:
         before = len(TRACES)
-        await super()._invoke(site, messages)
+        moved = super()._deliver_one(site)
         if self.knife.dead:
             del TRACES[before:]
+        return moved
 
 
 def drive(app: App, knife: Knife, seed: int | None) -> Any:

@@ -13,7 +13,7 @@ from shutil import copyfile
 import pytest
 
 from stepbridge.cdk.numbers import ASSET_BYTES_BUDGET, MODULES_BUDGET
-from stepbridge.cdk.packaging import Package, build, bytes_of
+from stepbridge.cdk.packaging import Package, _check, build, bytes_of
 from stepbridge.errors import ConfigError
 
 pytestmark = pytest.mark.slow
@@ -188,6 +188,15 @@ def test_expressions_without_cel_are_told_of(tmp_path: Path) -> None:
     package = Package(app="flows:app", source=_project(tmp_path / "project"), with_cel=True)
     with pytest.raises(ConfigError, match=r"would lack CEL. Mend: .*stepbridge\[cel\]"):
         _built(package, tmp_path / "asset")
+
+
+def test_keys_without_cryptography_are_told_of(tmp_path: Path) -> None:
+    """Before anything is deployed whose every import would fail; an asset that holds it passes."""
+    package = Package(app="flows:app", source=tmp_path, with_encryption=True)
+    with pytest.raises(ConfigError, match=r"would lack cryptography. Mend: .*stepbridge\[encryption\]"):
+        _check(package, tmp_path)
+    (tmp_path / "cryptography").mkdir()
+    _check(package, tmp_path)
 
 
 def test_what_uv_refuses_is_told_of(tmp_path: Path) -> None:

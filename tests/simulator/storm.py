@@ -200,6 +200,7 @@ class Storm(Simulation):
         self.faults = 0
         """How many there were."""
         self._flights: list[Flight] = []
+        self._begun = 0
         self._known: dict[tuple[Any, Any], Any] = {}
         world: Any = self._world
         world_next = world.next_at
@@ -240,8 +241,8 @@ class Storm(Simulation):
         messages = site.stack.queue.receive(1 + self.luck.below(_BATCH))
         if not messages:
             return False
-        self._invocations += 1
-        flight = Flight(self, site, messages, self._invocations)
+        self._begun += 1
+        flight = Flight(self, site, messages, self._begun)
         self._flights.append(flight)
         self._go_on(flight)
         return True

@@ -130,6 +130,11 @@ class Arming:
             case _:
                 """Nothing that would be left."""
 
+    def note_left(self, call: Call) -> None:
+        """Lists a wait that has its result, where an invocation that died may have left its items."""
+        if isinstance(call.step, WaitStep | SignalStep) and self._session.may_be_left(call.key):
+            self.note(call)
+
     def _list(self, armed: Armed) -> None:
         if armed.step_key not in self._session.armed:
             self._session.add_armed(armed)

@@ -112,6 +112,8 @@ class AsyncReplay:
         self._unstarted.pop(call.key, None)
         session = self.session
         hit = session.hit(call)
+        if hit is not None:
+            self._arming.note_left(call)
         if hit is not None and self._is_alone() and not session.closed and session.fatal is None:
             session.note_given(hit)  # sequential replay: no turn of the loop at all
             return session.value(call, hit.register)

@@ -310,6 +310,19 @@ class Session:
         ]
         return timed_out + found
 
+    def is_own(self, wait: ArmedWait) -> bool:
+        """Whether the run itself resolved the wait, by its timeout or looking back: no event needs to find it."""
+        register = self.register_of(wait.step_key)
+        return register is not None and (register.event_id is None or register.order is not None)
+
+    def losing(self) -> list[ArmedWait]:
+        """Waits that an event has just resolved, with more places than its own: listed once more, should we die."""
+        return [wait for wait in self.deletable() if wait.step_key in self._fresh and not self.is_own(wait)]
+
+    def may_be_left(self, key: str) -> bool:
+        """Whether an invocation that died may have armed this wait, which has its result by now."""
+        return self.head.epoch - 1 > self.head.released_epoch and key in self._fresh and key not in self.armed
+
     def dues(self) -> list[tuple[datetime, bool]]:
         """When something that the run waits for comes due, and whether that is a mere timeout.
 

@@ -20,7 +20,7 @@ from stepbridge.core.limits import (
     TIMEOUT_DELAY_MAX,
 )
 from stepbridge.core.messages import Go, message_text
-from stepbridge.core.records import ArmedChild, Failure, Head, Status, Timer
+from stepbridge.core.records import ArmedChild, ArmedWait, Failure, Head, Status, Timer
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce
 from stepbridge.engine.arming import INVOKE_TIMEOUT
 from stepbridge.engine.finish import Finish
@@ -110,13 +110,18 @@ class Settling:
         self._finish.finish(head, mine.parent, tells=ended.status is not Status.CANCELLED)
 
     def suspend(self, head: Head, session: Session | None = None, outcome: Outcome | None = None) -> Answer:
-        """Triggers are durable by now; then the head; then what is resolved is deleted."""
+        """Triggers are durable by now; then the head; then what an event resolved is deleted.
+
+        What the run itself resolved is deleted before the head: no message needs it to find its run, and a crash
+        after the head would leave it.
+        """
         if session is not None:
             if len(head.seen) > SEEN_INLINE:
                 list_outside_results(session, self._store)
                 head = replace(head, seen=())
-            waiting = {armed.step_key for armed in session.unresolved()}
-            head = replace(head, armed=tuple(one for one in session.inline_armed if one.step_key in waiting))
+            listed = {armed.step_key for armed in (*session.unresolved(), *session.losing())}
+            head = replace(head, armed=tuple(one for one in session.inline_armed if one.step_key in listed))
+            self._delete(head.run_id, [wait for wait in session.deletable() if session.is_own(wait)])
         now_ms = to_ms(self._ports.clock.now())
         needed = {to_ms(due) for due, _ in session.dues()} if session is not None else set()
         settled = session is not None and isinstance(outcome, Suspended)  # only then is all that is pending known
@@ -130,13 +135,17 @@ class Settling:
                 head = replace(head, armed=(*session.unresolved(), *session.deletable()), pages=0)
             self._finish_all(standing, head)
             return Acknowledge()
-        for wait in session.deletable() if session is not None else ():
-            for place in wait.places:
-                self._store.delete_wait(place, head.run_id, wait.step_key)
+        if session is not None:
+            self._delete(head.run_id, [wait for wait in session.deletable() if not session.is_own(wait)])
         for timer in unneeded:
             if timer.due_ms > now_ms:
                 self._ports.timers.delete(schedule_name(head.run_id, timer.due_ms))
         return Acknowledge()
+
+    def _delete(self, run_id: str, waits: list[ArmedWait]) -> None:
+        for wait in waits:
+            for place in wait.places:
+                self._store.delete_wait(place, run_id, wait.step_key)
 
     # -- triggers ----------------------------------------------------------------------------------
     def _arm_next(self, head: Head, dues: list[tuple[datetime, bool]]) -> Head:

@@ -80,6 +80,8 @@ class SyncReplay:
         if session.fatal is not None:
             self._suspend(call)
         result = session.hit(call)
+        if result is not None:
+            self._arming.note_left(call)
         if result is None:
             result = self._carry_out(call)
         elif len(self._threads) > 1:
