@@ -114,8 +114,8 @@ def _dead_letters(account: Account) -> Iterator[_Found]:
 
 def _events(account: Account) -> Iterator[_Found]:
     settings, client = account.found.settings, account.clients.events()
-    bus = settings.bus_arn.rpartition("/")[2]
-    client.describe_event_bus(Name=settings.bus_arn)
+    bus = settings.bus_arn.partition(":event-bus/")[2]
+    client.describe_event_bus(Name=bus)  # by its name, as emulators want it
     names = client.list_rule_names_by_target(TargetArn=settings.queue_arn, EventBusName=bus)["RuleNames"]
     states = [client.describe_rule(Name=name, EventBusName=bus)["State"] for name in names]
     if "ENABLED" not in states:
