@@ -161,7 +161,8 @@ def _dispatcher(account: Account) -> Iterator[_Found]:
 
 def _versions(client: Any, arn: str, name: str, account: Account) -> Iterator[_Found]:
     deployed = client.get_function_configuration(FunctionName=arn)
-    yield "ok", f"{name}: {deployed.get('Runtime', 'image')}, deployed {deployed['LastModified'][:19]}", ""
+    what = (deployed.get("Description"), deployed.get("Runtime", "image"), f"deployed {deployed['LastModified'][:19]}")
+    yield "ok", f"{name}: {', '.join(one for one in what if one)}", ""
     held = deployed.get("Environment", {}).get("Variables", {})
     if held.get("STEPBRIDGE_TABLE", account.found.settings.table) != account.found.settings.table:
         yield "fail", f"{name} writes to {held['STEPBRIDGE_TABLE']}", "deploy the stack: outputs and function differ"
