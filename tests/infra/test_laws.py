@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,11 @@ def test_the_machine_is_what_the_props_say(plain: Template, full: Template) -> N
     mapping = full.one("Lambda::EventSourceMapping")
     assert (mapping["BatchSize"], mapping["ScalingConfig"]) == (10, {"MaximumConcurrency": 50})
     assert ":live" in str(mapping["FunctionName"])
+
+
+def test_the_function_says_of_which_release_it_is(template: Template) -> None:
+    """Of the package that synthesised it, which is the one in its asset."""
+    assert template.one("Lambda::Function")["Description"] == f"dispatcher of stepbridge {version('stepbridge')}"
 
 
 def test_logs_end(plain: Template, full: Template) -> None:

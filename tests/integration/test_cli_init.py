@@ -46,13 +46,39 @@ def test_a_new_project_passes_its_own_test(project: Path) -> None:
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
+def _uv(*arguments: str) -> str:
+    """What uv says; by the kept packages where they are all there."""
+    command = (str(Path(sys.prefix, "bin", "uv")), *arguments)
+    kept = _run(*command, "--offline", cwd=ROOT)
+    done = _run(*command, cwd=ROOT) if kept.returncode else kept
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Path:
+    """The programs of an environment that has the built wheel with `[cdk]` and nothing else, as this one is locked."""
+    folder, pins = tmp_path / "fresh", tmp_path / "pins.txt"
+    _uv("build", "--wheel", "--out-dir", str(tmp_path))
+    pins.write_text(
+        _uv("export", "--frozen", "--extra", "cdk", "--no-default-groups", "--no-emit-project", "--no-hashes")
+    )
+    _uv("venv", "--python", sys.executable, str(folder))
+    (wheel,) = tmp_path.glob("*.whl")
+    install = ("pip", "install", "--python", str(folder), "--constraints", str(pins))
+    _uv(*install, f"stepbridge[cdk] @ {wheel.as_uri()}")
+    return folder / "bin"
+
+
 @pytest.mark.slow
-def test_a_new_project_synthesises(project: Path, tmp_path: Path) -> None:
+def test_a_new_project_synthesises_from_the_wheel(project: Path, tmp_path: Path, fresh: Path) -> None:
     """By the command of its cdk.json, with its context; the function's asset is built."""
     settings = json.loads((project / "cdk.json").read_text())
     done = _run(
         *settings["app"].split(),
         cwd=project,
+        PYTHONPATH="",
+        PATH=f"{fresh}:/usr/bin:/bin",
         CDK_CONTEXT_JSON=json.dumps(settings["context"]),
         CDK_OUTDIR=str(tmp_path / "out"),
         CDK_VALIDATION="false",

@@ -58,6 +58,16 @@ def test_settings_say_region_and_endpoint() -> None:
     assert (meta.region_name, meta.endpoint_url) == ("eu-north-1", "http://127.0.0.1:4566")
 
 
+def test_the_region_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`AWS_REGION` too, which the AWS CLI and CDK read and botocore does not; it comes first, as there."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    assert Clients().dynamodb().meta.region_name == "eu-west-3"
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    assert Clients().dynamodb().meta.region_name == "eu-west-3"
+    assert Clients(region="us-east-2").dynamodb().meta.region_name == "us-east-2"
+
+
 def test_no_region_is_misconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the first call, with the mend."""
     for name in ("AWS_DEFAULT_REGION", "AWS_REGION"):

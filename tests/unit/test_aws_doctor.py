@@ -20,6 +20,7 @@ GOOD: dict[str, Any] = {
         ]
     },
     "get_function_configuration": {
+        "Description": "dispatcher of stepbridge 0.1.0",
         "Runtime": "python3.13",
         "LastModified": "2026-11-01T10:00:00.000+0000",
         "Environment": {"Variables": {"STEPBRIDGE_TABLE": "table"}},
@@ -56,7 +57,7 @@ def test_a_sound_dispatcher_has_nothing_to_mend(monkeypatch: pytest.MonkeyPatch)
     """Its runtime and the day of its deployment are told."""
     found = findings("dispatcher", monkeypatch)
     assert {(one.state, one.mend) for one in found} == {("ok", "")}
-    assert any("python3.13, deployed 2026-11-01T10:00:00" in one.text for one in found)
+    assert any("dispatcher of stepbridge 0.1.0, python3.13, deployed 2026-11-01T10:00:00" in one.text for one in found)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
 
 from stepbridge.aws.clients import Clients
 from stepbridge.aws.failures import Misconfigured, Unavailable, code_of
-from stepbridge.aws.settings import Settings
+from stepbridge.aws.settings import Settings, region_of
 from stepbridge.aws.stacks import Deployed, deployed
 from stepbridge.aws.wiring import ports
 from stepbridge.core import ids
@@ -71,7 +71,7 @@ def clients_of(profile: str | None, region: str | None) -> Clients:
     """
     session = botocore.session.Session(profile=profile)
     try:
-        chosen = region or session.get_config_variable("region")
+        chosen = region or region_of() or session.get_config_variable("region")
     except ProfileNotFound as error:
         known = ", ".join(botocore.session.Session().available_profiles) or "none"
         raise ConfigError(f"{error}; there are: {known}. Mend: --profile with one of them.") from error

@@ -12,7 +12,7 @@ import botocore.session
 from botocore.config import Config
 
 from stepbridge.aws.prepared import prepare
-from stepbridge.aws.settings import Settings
+from stepbridge.aws.settings import Settings, region_of
 from stepbridge.core.limits import PORT_THREADS
 
 if TYPE_CHECKING:  # the stubs are not there at run time
@@ -37,7 +37,7 @@ class Clients:
     """One session's clients. Safe to share between threads, as the clients are themselves.
 
     Args:
-        region: Of all clients; None: what the profile says.
+        region: Of all clients; None: what `AWS_REGION`, `AWS_DEFAULT_REGION` or the profile says.
         endpoint_url: Of an emulator; None: AWS, or what `AWS_ENDPOINT_URL` says.
         session: Makes them; None: a new one, which has to read its models first.
     """
@@ -51,7 +51,7 @@ class Clients:
     ) -> None:
         self._session = session or botocore.session.get_session()
         self._arguments: dict[str, Any] = {
-            "region_name": region,
+            "region_name": region or region_of(),
             "endpoint_url": endpoint_url,
             "config": Config(
                 retries={"mode": "standard", "total_max_attempts": ATTEMPTS},

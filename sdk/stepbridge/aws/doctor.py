@@ -114,8 +114,8 @@ def _dead_letters(account: Account) -> Iterator[_Found]:
 
 def _events(account: Account) -> Iterator[_Found]:
     settings, client = account.found.settings, account.clients.events()
-    bus = settings.bus_arn.rpartition("/")[2]
-    client.describe_event_bus(Name=settings.bus_arn)
+    bus = settings.bus_arn.partition(":event-bus/")[2]
+    client.describe_event_bus(Name=bus)  # by its name, as emulators want it
     names = client.list_rule_names_by_target(TargetArn=settings.queue_arn, EventBusName=bus)["RuleNames"]
     states = [client.describe_rule(Name=name, EventBusName=bus)["State"] for name in names]
     if "ENABLED" not in states:
@@ -161,7 +161,8 @@ def _dispatcher(account: Account) -> Iterator[_Found]:
 
 def _versions(client: Any, arn: str, name: str, account: Account) -> Iterator[_Found]:
     deployed = client.get_function_configuration(FunctionName=arn)
-    yield "ok", f"{name}: {deployed.get('Runtime', 'image')}, deployed {deployed['LastModified'][:19]}", ""
+    what = (deployed.get("Description"), deployed.get("Runtime", "image"), f"deployed {deployed['LastModified'][:19]}")
+    yield "ok", f"{name}: {', '.join(one for one in what if one)}", ""
     held = deployed.get("Environment", {}).get("Variables", {})
     if held.get("STEPBRIDGE_TABLE", account.found.settings.table) != account.found.settings.table:
         yield "fail", f"{name} writes to {held['STEPBRIDGE_TABLE']}", "deploy the stack: outputs and function differ"

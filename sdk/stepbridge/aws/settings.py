@@ -61,7 +61,7 @@ class Settings:
             ConfigError: Some are missing or wrong; names every one of them, and the mend.
         """
         given = {field.name: environ.get(variable(field.name), "") for field in fields(cls)}
-        given["region"] = given["region"] or _first(environ, "AWS_REGION", "AWS_DEFAULT_REGION")
+        given["region"] = given["region"] or region_of(environ) or ""
         given["log_level"] = given["log_level"] or _LAMBDA_LEVELS.get(environ.get("AWS_LAMBDA_LOG_LEVEL", ""), "")
         if wrong := [text for name, value in given.items() if (text := _complaint(name, value))]:
             raise ConfigError(
@@ -88,8 +88,9 @@ class Settings:
         return {name: str(value) for name, value in asdict(self).items() if value not in {None, "", False}}
 
 
-def _first(environ: Mapping[str, str], *names: str) -> str:
-    return next((environ[name] for name in names if environ.get(name)), "")
+def region_of(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The region that the environment names; None: it names none. botocore itself does not read `AWS_REGION`."""
+    return environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or None
 
 
 def _complaint(name: str, value: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import metadata
 
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -60,7 +61,7 @@ class Dispatcher(Construct):
         self.function = lambda_.Function(
             self,
             "Function",
-            description="stepbridge dispatcher",
+            description=f"dispatcher of stepbridge {metadata.version('stepbridge')}",  # `doctor` tells it,
             code=code,
             handler=HANDLER,
             runtime=machine.runtime,
