@@ -72,7 +72,7 @@ def _starts(scale: int, *, long: bool) -> Iterator[Row]:
 
 def _beside(rows: Iterable[Row]) -> Iterator[Row]:
     """Ours over the peers', where the issue names a ratio."""
-    value = {(row.who, row.what): row.value for row in rows}
+    value = {(row.who, row.what): row.value for row in rows if row.kind == "memory"}
 
     def ratio(what: str, who: str, target: float, *, at_least: bool = False) -> Iterator[Row]:
         ours, theirs = value.get((US, what)), value.get((who, what))

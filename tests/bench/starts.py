@@ -20,6 +20,8 @@ _ROOT = Path(__file__).parents[2]
 _SERVICES = ("dynamodb",)
 _CLIENTS = "; ".join(f"boto3.client({name!r}, region_name='eu-west-1')" for name in _SERVICES)
 _BASE = f"import boto3, pydantic; {_CLIENTS}"
+_MODEL = f"{_BASE}\nclass M(pydantic.BaseModel): a: str"
+"""`import pydantic` alone loads little of it; the first model loads the rest."""
 _DISPATCHER = """
 import os
 os.environ.update(
@@ -51,7 +53,7 @@ _EACH = (
 def rows(scale: int = 1) -> Iterator[Row]:
     """CPU of fresh processes, turn by turn; what an asset weighs."""
     turns = max(9 // scale, 2)
-    codes = {"": "", "base": _BASE, "ours": _DISPATCHER, **dict(_EACH)}
+    codes = {"": "", "base": _BASE, "model": _MODEL, "ours": _DISPATCHER, **dict(_EACH)}
     spent: dict[str, list[float]] = {name: [] for name in codes}
     for _ in range(turns):
         for name, code in codes.items():
@@ -61,6 +63,8 @@ def rows(scale: int = 1) -> Iterator[Row]:
     yield _row("the dispatcher, its client made", (median(spent["ours"]) - bare) * 1e3, "ms CPU")
     ratio = median(a / b for a, b in zip(spent["ours"], spent["base"], strict=True))
     yield _row("… over the former", ratio, "times", 1.25)
+    ratio = median(a / b for a, b in zip(spent["ours"], spent["model"], strict=True))
+    yield _row("… over the same with one pydantic model", ratio, "times")
     for name, _ in _EACH:
         yield _row(f"  {name}, alone", (median(spent[name]) - bare) * 1e3, "ms CPU")
     yield _row("CEL loaded by a dispatcher without `if_exp`", float(_loads("cel_expr_python")), "modules", 0.0)
