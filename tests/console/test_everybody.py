@@ -111,6 +111,9 @@ def test_a_screen_reader_hears_the_page_in_order(open_page: Open, runs: Runs) ->
     assert re.search(r"payment\s*, wait for event, completed, 1 attempt", heard)
     for name in ("Steps 4", "Input the event's data", "Output", "Children 1", "Log"):
         assert f'- heading "{name}" [level=2]' in heard
+    page.goto("/nowhere")
+    assert "there is nothing at '/nowhere'" in page.locator("body").aria_snapshot()
+    page.goto(f"/runs/{run_id}")
     unnamed = "[...document.querySelectorAll('button, a, input, select, textarea')].filter(one => one.offsetParent"
     assert page.evaluate(f"{unnamed} && !(one.textContent.trim() || one.ariaLabel || one.labels?.length)).length") == 0
 

@@ -59,7 +59,7 @@ function replace(region, fresh) {
     if (scrolled[index]) [one.scrollTop, one.scrollLeft] = scrolled[index];
   });
   if (summaryOf) $(summaryOf)?.querySelector("summary").focus({ preventScroll: true });
-  else if (focused?.id) $(focused.id)?.focus({ preventScroll: true });
+  else if (focused?.id) ($(focused.id) ?? $("content")).focus({ preventScroll: true });
   else if (place >= 0) fresh.querySelectorAll(focusable)[place]?.focus({ preventScroll: true });
   if (before && statusOf(fresh) !== before) say(`The run is ${statusOf(fresh).toLowerCase()}.`);
 }
