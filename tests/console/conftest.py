@@ -38,7 +38,7 @@ class Quick(Here):
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)
-        self.poll_ms = 100
+        self.poll_ms = 200
 
 
 @pytest.fixture(scope="module")

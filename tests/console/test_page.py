@@ -188,14 +188,27 @@ def test_a_run_is_cancelled_only_when_the_question_is_answered(open_page: Open, 
     expect(cancel).to_have_count(0)
 
 
+def test_news_do_not_take_a_button_from_under_a_finger(open_page: Open, runs: Runs) -> None:
+    """However slowly it is pressed: the page that came meanwhile waits."""
+    page = open_page(f"/runs/{runs.waiting('slow-finger')}")
+    page.get_by_role("button", name="Cancel", exact=True).hover()
+    page.mouse.down()
+    for _ in range(4):
+        page.wait_for_event("requestfinished")
+    page.mouse.up()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.get_by_role("button", name="Not now").click()
+
+
 def test_time_is_skipped(open_page: Open, runs: Runs) -> None:
-    """An hour's sleep is over at once."""
+    """An hour's sleep is over at once; who came by keyboard is not sent back to the top."""
     run_id = runs.send("nap", {})
     runs.become(run_id, "SLEEPING")
     page = open_page(f"/runs/{run_id}")
     expect(page.locator(".now")).to_contain_text("sleep sleeping until")
     confirm(page, "Wake now", "Wake it now")
     expect(page.locator("h1 + .pill")).to_have_text("Completed")
+    expect(page.get_by_role("main")).to_be_focused()  # its button is gone
 
 
 def test_a_parked_run_is_resumed(open_page: Open, runs: Runs) -> None:

@@ -58,6 +58,7 @@ def page_routes(source: Source) -> list[BaseRoute]:
         route("/functions/{function_id:path}", pages.function),
         route("/events", pages.events),
         route("/events/{event_id:path}", pages.event),
+        route("/{page}", pages.nowhere),
         Mount("/static", StaticFiles(directory=_FILES)),
     ]
 
@@ -146,6 +147,10 @@ class _Pages:
     def event(self, request: Request) -> Response:
         """One event: its data, the runs it started, the waits it resolved."""
         return self._page(request, "event.html", event=self._source.event(request.path_params["event_id"]))
+
+    def nowhere(self, request: Request) -> Response:
+        """Nothing has that address; what is further down is not the pages'."""
+        raise LookupError(f"there is nothing at {request.url.path!r:.80}")
 
     # -- answers -----------------------------------------------------------------------------------
     def answer(self, page: Callable[[Request], Response], request: Request) -> Response:

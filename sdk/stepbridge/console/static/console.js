@@ -25,6 +25,7 @@ function nextTheme() {
 let etag = null;
 
 let told = null;
+let isPressed = false;  // a button that is replaced meanwhile would never be clicked
 
 // Shown for a while, and read out.
 function say(text) {
@@ -35,7 +36,7 @@ function say(text) {
 
 function isBeingRead(region) {
   const selection = document.getSelection();
-  return $("ask").open || (!selection.isCollapsed && region.contains(selection.anchorNode));
+  return isPressed || $("ask").open || (!selection.isCollapsed && region.contains(selection.anchorNode));
 }
 
 function statusOf(region) {
@@ -59,7 +60,7 @@ function replace(region, fresh) {
     if (scrolled[index]) [one.scrollTop, one.scrollLeft] = scrolled[index];
   });
   if (summaryOf) $(summaryOf)?.querySelector("summary").focus({ preventScroll: true });
-  else if (focused?.id) $(focused.id)?.focus({ preventScroll: true });
+  else if (focused?.id) ($(focused.id) ?? $("content")).focus({ preventScroll: true });
   else if (place >= 0) fresh.querySelectorAll(focusable)[place]?.focus({ preventScroll: true });
   if (before && statusOf(fresh) !== before) say(`The run is ${statusOf(fresh).toLowerCase()}.`);
 }
@@ -262,6 +263,10 @@ document.addEventListener("click", (event) => {
   else if (button.dataset.bulk !== undefined) askToRerunAll(button);
   else if ("themeSwitch" in button.dataset) nextTheme();
 });
+addEventListener("pointerdown", () => { isPressed = true; });
+for (const kind of ["pointerup", "pointercancel"]) {
+  addEventListener(kind, () => setTimeout(() => { isPressed = false; }));
+}
 $("ask").querySelector("form").addEventListener("submit", answered);
 $("ask-no").addEventListener("click", () => $("ask").close());
 document.querySelector(".filters select[name=within]")?.addEventListener("change", () => {
