@@ -22,7 +22,7 @@ from stepbridge.events import Event, drafts_of
 from stepbridge.local.anew import home_of
 from stepbridge.local.crons import Crons
 from stepbridge.local.invoking import Lambda
-from stepbridge.local.simulated import MotoSite, Site, beside_any_loop, event_of, heads_of, moto_world, site_of
+from stepbridge.local.simulated import MotoSite, beside_any_loop, event_of, heads_of, moto_world, site_of
 from stepbridge.local.standin import Given, StandIn
 from stepbridge.local.stubs import Stubs
 from stepbridge.memory.clock import VirtualClock
