@@ -91,8 +91,7 @@ class Simulation(Lambda):
         keys: Keys | None = None,
     ) -> None:
         if not apps:
-            message = "Simulation needs an app. Mend: Simulation(app)."
-            raise ConfigError(message)
+            raise ConfigError("Simulation needs an app. Mend: Simulation(app).")
         self._clock = VirtualClock(_START if start is None else start.astimezone(UTC))
         self._dice = None if seed is None else Dice(seed)
         self._apps = apps
@@ -109,8 +108,7 @@ class Simulation(Lambda):
             case "moto":
                 self._world = moto_world(self._clock, self._dice, keys)
             case _:
-                message = f"backend={backend!r}. Mend: 'memory' or 'moto'."
-                raise ConfigError(message)
+                raise ConfigError(f"backend={backend!r}. Mend: 'memory' or 'moto'.")
         homes = {app.id: home_of(app) for app in apps} if reimport else {}
         super().__init__(self._world, self._sites, self._stubs, homes)
 
@@ -239,8 +237,7 @@ class Simulation(Lambda):
             ConfigError: The backend is moto.
         """
         if not isinstance(self._world, World):
-            message = f"crash({step_id!r}) is for backend='memory'. Mend: leave backend out."
-            raise ConfigError(message)
+            raise ConfigError(f"crash({step_id!r}) is for backend='memory'. Mend: leave backend out.")
         self._crash(step_id, times)
 
     def _deliver(self) -> None:
