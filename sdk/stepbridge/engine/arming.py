@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any, assert_never
 
 from stepbridge.app import App
@@ -76,6 +77,7 @@ class Arming:
         self._payloads = payloads
         self._ports = ports
         self._stubs = stubs
+        self._looking = Lock()
         self._maps = Maps(store, payloads, ports)
         registers = (register for _, register in session.history.ranked.values())
         self._consumed = [session.head.event.id, *(r.event_id for r in registers if r.event_id is not None)]
@@ -164,9 +166,12 @@ class Arming:
         if (told := self._told_meanwhile(call, armed.places)) is not None:
             return told
         for index, (pattern, want) in enumerate(zip(step.patterns, wants, strict=True)):
-            if pattern.lookback and (row := self._look_back(pattern, want)) is not None:
-                text = codec.dump([index, row] if template.role is Role.ANY else row)
-                return self._found(call, text, row["id"], armed.places)
+            if not pattern.lookback:
+                continue
+            with self._looking:  # branches arm in threads: what one finds, the next must not find again
+                if (row := self._look_back(pattern, want)) is not None:
+                    text = codec.dump([index, row] if template.role is Role.ANY else row)
+                    return self._found(call, text, row["id"], armed.places)
         return None
 
     def _template(self, call: Call, deadline: datetime) -> Wait:
