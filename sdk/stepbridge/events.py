@@ -80,9 +80,10 @@ def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - p
     try:
         text = data.model_dump_json() if isinstance(data, BaseModel) else codec.encode(data, codec.PLAIN, what=what)
     except UnserializableOutputError as error:
+        found = str(error).partition(". Mend:")[0].removeprefix(what).replace(" returned ", " has ", 1)
         message = (
-            f"{what} ({checked.name!r}) has data that plain JSON cannot carry. Mend: give text, numbers, booleans,"
-            " None, lists and dicts with keys of text (a datetime as its isoformat()), or a pydantic model."
+            f"{what} ({checked.name!r}){found}. Mend: give text, numbers, booleans, None, lists and dicts with keys of"
+            " text (a datetime as its isoformat()), or a pydantic model."
         )
         raise ConfigError(message) from error
     if len(text) > EVENT_BYTES_MAX - 1024:
