@@ -63,7 +63,10 @@ def test_data_that_is_no_json() -> None:
     """A datetime, most often."""
     app = App("shop")
     app.function("f", trigger=event("go"))(_nothing)
-    with Simulation(app) as sim, pytest.raises(ConfigError, match=r"\('go'\) has a datetime.datetime at \$.at, .* Mend: .* isoformat"):
+    with (
+        Simulation(app) as sim,
+        pytest.raises(ConfigError, match=r"\('go'\) has a datetime.datetime at \$.at, .* Mend: .* isoformat"),
+    ):
         sim.send("go", {"at": datetime(2026, 1, 1, tzinfo=UTC)})
 
 
