@@ -57,8 +57,8 @@ mutants: $(READY) ## Break the laws one at a time in a copy, and see whether the
 poison: $(READY) ## Hostile events, and code that kills its sandbox, in every way there is.
 	$(BIN)/python -m pytest tests/poison -m "long or not long" --timeout 300
 
-moto: $(READY) ## Play scenarios, acceptance and waits on the AWS adapters against moto; says what memory alone plays, and why.
-	$(BIN)/python -m pytest tests/scenarios tests/acceptance tests/waits --backend moto --timeout 300 -rs
+moto: $(READY) ## Play scenarios, acceptance cases and waits on the AWS adapters against moto.
+	$(BIN)/python -m pytest tests/scenarios tests/acceptance tests/waits --backend moto --timeout 300 -rs -n auto --maxprocesses 4 --dist loadfile
 
 e2e: $(READY) $(E2E_READY) ## Deploy with the real CDK CLI to an emulator, use it, update it, destroy it (6 min).
 	$(BIN)/python -m pytest tests/e2e --timeout 900 --durations 5

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -142,7 +141,7 @@ def drill(folder: Path, seed: int) -> Iterator[tuple[Drill, Path]]:
         world.clients.sqs().set_queue_attributes(
             QueueUrl=stack.settings.queue_url, Attributes={"VisibilityTimeout": seconds}
         )
-        given = {variable(name): "" if value is None else str(value) for name, value in asdict(stack.settings).items()}
+        given = {variable(name): value for name, value in stack.settings.texts().items()}
         parent = subprocess.Popen(
             [sys.executable, "-m", "tests.kills.worker"],
             cwd=ROOT,

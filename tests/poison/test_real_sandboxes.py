@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,7 @@ class Cloud:
         self.stack: MotoStack = world.stack(app)
         self.folder = folder
         self.deaths = 0
-        given = {
-            variable(name): "" if value is None else str(value) for name, value in asdict(self.stack.settings).items()
-        }
+        given = {variable(name): value for name, value in self.stack.settings.texts().items()}
         self.environment = {
             **given,
             "AWS_ENDPOINT_URL": endpoint,
