@@ -85,13 +85,13 @@ def test_all_that_a_run_begins_carries_its_context(
     bench = bench_of(family())
     put(bench, "go", {}, PARENT)
     bodies: list[str] = []
-    send = bench.stack.queue.send
+    send = bench.stack.ports.queue.send
 
     def sending(outgoing: Sequence[Outgoing]) -> None:
         bodies.extend(one.body for one in outgoing)
         send(outgoing)
 
-    monkeypatch.setattr(bench.stack.queue, "send", sending)
+    monkeypatch.setattr(bench.stack.ports.queue, "send", sending)
     bench.drain()
     carried: Counter[str] = Counter()
     for row in map(json.loads, bodies):
