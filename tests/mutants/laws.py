@@ -620,7 +620,7 @@ MUTANTS: Final = (
         "engine/advance.py",
         "            await self._workers.io(partial(self._release, head))\n",
         "",
-        STORMS,
+        "tests/waits/test_failing_ports.py",
     ),
     # -- the adapters --------------------------------------------------------------------------------
     Mutant(

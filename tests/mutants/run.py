@@ -90,7 +90,7 @@ def _failure(root: Path, tests: Iterable[str], until: float) -> str:
     if done.returncode == 0:
         return ""
     named = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
-    return named[0].split(" ")[1] if named else f"pytest: {done.stdout[-200:]!r}"
+    return named[0].partition(" ")[2].partition(" - ")[0] if named else f"pytest: {done.stdout[-200:]!r}"
 
 
 def table(verdicts: Sequence[Verdict]) -> str:

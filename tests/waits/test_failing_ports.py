@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
+from stepbridge.core.items import HEAD_SK
 from tests.waits.bench import Bench
 
 NOISE = "".join(sha256(str(index).encode()).hexdigest() for index in range(1_000))
@@ -50,12 +51,13 @@ def refuse() -> None:
 
 
 def ends_well(bench: Bench, request: str, where: str) -> None:
-    """The failed request is nobody's attempt, and the run ends as it would have."""
+    """The failed request is nobody's attempt, nobody waits for its lease, and the run ends as it would have."""
     bench.put("go")
     bench.on("before", request, where, refuse)
     assert not bench.step()
     assert [hook.done for hook in bench.hooks] == [True]
     assert bench.run().status == "RUNNING"
+    assert [item["lx"] for item in bench.stack.table.items() if item["sk"] == HEAD_SK and item["fn"] == "f"] == [0]
     bench.drain()
     run = bench.run()
     assert (run.status, run.attempt) == ("COMPLETED", 0)
