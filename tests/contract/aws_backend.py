@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import moto.dynamodb.models.table
+import moto.s3.models
+import moto.scheduler.models  # noqa: F401 - these keep the clock that they find: loaded before it is another
 import pytest
 from moto import mock_aws
 
@@ -19,6 +22,7 @@ from stepbridge.aws.clients import Clients
 from stepbridge.aws.queue import message_of
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.wiring import ports
+from stepbridge.local.moto_process import with_time
 from stepbridge.local.moto_queue import lambda_record
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.ports import Message
@@ -168,5 +172,6 @@ def moto_backend() -> Iterator[MotoBackend]:
     clock = VirtualClock(START)
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("AWS_ACCOUNT_ID_ENDPOINT_MODE", "disabled")
-        patch.setattr("moto.core.utils.utcnow", lambda: clock.now().replace(tzinfo=None))
+        for module in with_time():
+            patch.setattr(module, "utcnow", lambda: clock.now().replace(tzinfo=None))
         yield MotoBackend(clock)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from threading import RLock
+from types import ModuleType
 from typing import Any, Final
 from unittest.mock import patch
 
@@ -134,10 +136,17 @@ class _Shared:
         with ExitStack() as undo:
             undo.enter_context(mock_aws())
             undo.enter_context(patch.object(BotocoreStubber, "__call__", in_turn))
-            undo.enter_context(patch("moto.core.utils.utcnow", self.utcnow))
+            for module in with_time():
+                undo.enter_context(patch.object(module, "utcnow", self.utcnow))
             undo.enter_context(patch("moto.sqs.models.unix_time_millis", self.millis))
             undo.enter_context(mended())
             self._undo = undo.pop_all()
+
+
+def with_time() -> list[ModuleType]:
+    """The modules of moto that are loaded and hold its clock; one that is loaded later is given ours."""
+    loaded = [module for name, module in list(sys.modules.items()) if name.startswith("moto.")]
+    return [module for module in loaded if vars(module).get("utcnow") is _UTCNOW]
 
 
 _UTCNOW: Final = moto.core.utils.utcnow
