@@ -180,7 +180,7 @@ def main() -> None:
             report.add(ready.play(min(LEG, given.runs - first), given.workers, LEG_SECONDS, effects))
         print(f"{report.begun} runs, {report.kills} kills, {report.resumed} resumed, {report.faults}", flush=True)
     print(report.table())
-    sys.exit("\n".join(report.faults[:50]))
+    sys.exit("\n".join(report.faults[:50]) or None)
 
 
 if __name__ == "__main__":

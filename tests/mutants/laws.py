@@ -18,6 +18,7 @@ TABLE: Final = "tests/contract/test_aws_table.py"
 QUEUE: Final = "tests/unit/test_aws_queue.py"
 TIMERS: Final = "tests/contract/test_aws_timers.py"
 BUS: Final = "tests/unit/test_aws_bus.py"
+CALLS: Final = "tests/unit/test_where_calls_are_made.py"
 ENTRY: Final = "tests/integration/test_aws_entry.py"
 
 
@@ -54,7 +55,7 @@ MUTANTS: Final = (
         "            await self._workers.io(partial(self._postpone, message, self._pause(message)))\n"
         "            return message\n",
         "            return None\n",
-        STORMS,
+        "tests/waits/test_failing_ports.py",
     ),
     Mutant(
         "a batch answers as if every message had been dealt with",
@@ -93,9 +94,9 @@ MUTANTS: Final = (
     Mutant(
         "the wait is deleted before its run has moved",
         "engine/ingest.py",
-        "        answer = await self._advance.advance(last.work, invocation)\n",
-        "        await self._workers.io(partial(self._delete, last.waits))\n"
-        "        answer = await self._advance.advance(last.work, invocation)\n",
+        "            answer = await self._advance.advance(move.work, invocation)\n",
+        "            await self._workers.io(partial(self._delete, move.waits))\n"
+        "            answer = await self._advance.advance(move.work, invocation)\n",
     ),
     Mutant(
         "the waits of other runs are deleted before their wakes are sent",
@@ -143,9 +144,44 @@ MUTANTS: Final = (
     Mutant(
         "an event is kept for looking back after the waits were read",
         "engine/ingest.py",
-        "        self._keep_for_lookback(incoming)\n        woken = self._resolve_waits(incoming)\n",
-        "        woken = self._resolve_waits(incoming)\n        self._keep_for_lookback(incoming)\n",
+        "        self._keep_for_lookback(incoming)\n        moves = self._resolve_waits(incoming)\n",
+        "        moves = self._resolve_waits(incoming)\n        self._keep_for_lookback(incoming)\n",
         "tests/waits/test_lookback.py",
+    ),
+    Mutant(
+        "a run begins before all that its event moves has been told",
+        "engine/advance.py",
+        "        if isinstance(done, BaseException):\n",
+        "        if done is None:\n",
+        CALLS,
+    ),
+    Mutant(
+        "a run whose event could not be taken in keeps its lease",
+        "engine/advance.py",
+        "            if isinstance(claim, Claimed):\n                await self._workers.io",
+        "            if claim is None:\n                await self._workers.io",
+        CALLS,
+    ),
+    Mutant(
+        "one run's call stops the other runs of its invocation",
+        "engine/async_replay.py",
+        " or len(self._workers.handling) > 1\n",
+        "\n",
+        CALLS,
+    ),
+    Mutant(
+        "a call stops the timeout around it",
+        "engine/async_replay.py",
+        "others = self.strays or self.timeouts or",
+        "others = self.strays or",
+        CALLS,
+    ),
+    Mutant(
+        "a call that hangs stops the hand-over",
+        "engine/async_replay.py",
+        " and now + CALL_LONGEST.total_seconds() < self._deadline\n",
+        "\n",
+        CALLS,
     ),
     Mutant(
         "what the index finds is not held against the expression",
@@ -164,8 +200,8 @@ MUTANTS: Final = (
     Mutant(
         "an event of the future starts its run now",
         "engine/ingest.py",
-        'if row["ts"] > to_ms(now):',
-        'if row["ts"] > 10**15:',
+        'is_due = incoming.row["ts"] <= to_ms(self._ports.clock.now())',
+        'is_due = incoming.row["ts"] <= 10**15',
         "tests/acceptance/test_events.py",
     ),
     Mutant(

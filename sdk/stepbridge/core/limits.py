@@ -21,6 +21,8 @@ HAND_OVER_MARGIN: Final = timedelta(seconds=10)
 """No step begins with less than this left; the run goes on in the next invocation."""
 HAND_OVER_GRACE: Final = timedelta(seconds=4)
 """Of that margin, what running async steps may use before they are cut off to run again."""
+CALL_LONGEST: Final = timedelta(seconds=30)
+"""What an AWS call may take with all its attempts and pauses, when the service ails."""
 QUEUE_DELAY_MAX: Final = timedelta(seconds=900)
 """SQS `DelaySeconds`, per message. Source: SQS quotas, 2026-11."""
 TIMEOUT_DELAY_MAX: Final = timedelta(seconds=120)

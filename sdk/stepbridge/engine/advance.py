@@ -8,6 +8,7 @@ import contextvars
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -30,7 +31,7 @@ from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.recording import RUN_TIMEOUT, Recording, list_outside_results, timed_out
 from stepbridge.engine.session import Session, event_for
 from stepbridge.engine.settling import Settling
-from stepbridge.engine.store import Claimed, Past, Store
+from stepbridge.engine.store import Claimed, Past, Refused, Store
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError, NondeterminismError, StepError
 from stepbridge.function import Function
@@ -54,20 +55,13 @@ class Advance:
         self._workers = workers
         self._stubs = stubs
 
-    async def advance(self, work: Start | Go | Resume, invocation: Invocation) -> Answer:
-        """Claims the run and moves it as far as it goes."""
-        birth = _birth(work) if isinstance(work, Start) else None
+    async def advance(
+        self, work: Start | Go | Resume, invocation: Invocation, meanwhile: Callable[[], object] | None = None
+    ) -> Answer:
+        """Claims the run and moves it as far as it goes; `meanwhile` blocks, and is done before the run moves."""
         if isinstance(work, Resume):
             await self._workers.io(partial(self._unpark, work.run_id))
-        claim = await self._workers.io(
-            lambda: self._store.claim(
-                work.run_id,
-                birth=birth,
-                holder=invocation.id,
-                deadline=invocation.deadline,
-                now=self._ports.clock.now(),
-            )
-        )
+        claim = await self._claim(work, invocation, meanwhile)
         if isinstance(claim, Claimed):
             return await self._carry(claim, work, invocation)
         head = claim.head
@@ -80,9 +74,32 @@ class Advance:
             tells = head.status is not Status.CANCELLED
             await self._workers.io(partial(self._finish.finish, head, parent, tells=tells))
             return Acknowledge()
-        if head.status is Status.PARKED or (birth is not None and head.status is Status.SLEEPING):
+        if head.status is Status.PARKED or (isinstance(work, Start) and head.status is Status.SLEEPING):
             return Acknowledge()
         return Bounce(head.lease_until)
+
+    async def _claim(
+        self, work: Start | Go | Resume, invocation: Invocation, meanwhile: Callable[[], object] | None
+    ) -> Claimed | Refused:
+        claiming = self._workers.io(
+            lambda: self._store.claim(
+                work.run_id,
+                birth=_birth(work) if isinstance(work, Start) else None,
+                holder=invocation.id,
+                deadline=invocation.deadline,
+                now=self._ports.clock.now(),
+            )
+        )
+        if meanwhile is None:
+            return await claiming
+        claim, done = await asyncio.gather(claiming, self._workers.io(meanwhile), return_exceptions=True)
+        if isinstance(claim, BaseException):
+            raise claim
+        if isinstance(done, BaseException):
+            if isinstance(claim, Claimed):
+                await self._workers.io(partial(self._release, claim.head))
+            raise done
+        return claim
 
     def _unpark(self, run_id: str) -> None:
         head = self._store.head(run_id)

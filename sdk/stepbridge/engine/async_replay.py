@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final, cast
 
 from stepbridge.context import Context
-from stepbridge.core.limits import HAND_OVER_GRACE
+from stepbridge.core.limits import CALL_LONGEST, HAND_OVER_GRACE
 from stepbridge.core.steps import BodyStep, MapStep, RunStep, Step
 from stepbridge.engine.arming import Arming
 from stepbridge.engine.calls import Call, Result
@@ -186,7 +186,8 @@ class AsyncReplay:
                     )
                     if error is not None:
                         failed(type(error).__name__)
-                result = await self._workers.io(partial(self._recording.ended, call, started_at, value, error))
+                ended = partial(self._recording.ended, call, started_at, value, error)
+                result = ended() if self._has_the_loop({call.key}) else await self._workers.io(ended)
             elif not isinstance(step, RunStep) and not self._workers.blocking:
                 result = self._recording.perform(call, started_at)
             else:
@@ -214,7 +215,7 @@ class AsyncReplay:
 
     def _reach(self, call: Call, reach: Callable[[Call], Result | None]) -> None:
         """Arms or expires a call, in a thread where the backend blocks."""
-        if not self._workers.blocking:
+        if self._has_the_loop(set()):
             self._reached(call, _attempt(reach, call))
             return
         self._start(call, self._reach_in_thread(call, reach), contextvars.Context())
@@ -240,6 +241,19 @@ class AsyncReplay:
     # -- settling and giving -----------------------------------------------------------------------
     def _is_alone(self) -> bool:
         return len(self.tasks) == 1 and not self._ready and not self._bodies and not self.session.inflight
+
+    def _has_the_loop(self, bodies: set[str]) -> bool:
+        """Whether a call of the backend may be made on the loop: it does not block, or nobody else waits for a turn.
+
+        A thread takes as much CPU as a third of the call. It is needed where another message, task, timeout or
+        step is under way, or where the call might outlast the time that this invocation has.
+        """
+        if not self._workers.blocking:
+            return True
+        now = self._loop.time()
+        self.timeouts = [timer for timer in self.timeouts if not timer.cancelled() and timer.when() > now]
+        others = self.strays or self.timeouts or len(self.tasks) > 1 or len(self._workers.handling) > 1
+        return not others and self._bodies.keys() <= bodies and now + CALL_LONGEST.total_seconds() < self._deadline
 
     def _offer(self, call: Call, result: Result) -> None:
         heapq.heappush(self._ready, (result.rank, call.key, call, result))

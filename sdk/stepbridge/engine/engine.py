@@ -59,6 +59,7 @@ class Engine:
 
     async def _handle_one(self, message: Message, invocation: Invocation) -> Message | None:
         mine = Invocation(id=f"{invocation.id}:{message.id}", deadline=invocation.deadline)
+        self._workers.handling.add(mine.id)
         try:
             answer = await self._handle(message, mine)
             if isinstance(answer, Acknowledge):
@@ -68,6 +69,8 @@ class Engine:
             _LOG.exception("message %s comes back", message.id, extra={"message_id": message.id})
             await self._workers.io(partial(self._postpone, message, self._pause(message)))
             return message
+        finally:
+            self._workers.handling.discard(mine.id)
 
     async def _handle(self, message: Message, invocation: Invocation) -> Answer:
         try:

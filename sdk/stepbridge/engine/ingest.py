@@ -1,7 +1,8 @@
 """An event comes in: which waits it resolves, which functions it starts, which runs it cancels.
 
 Everything for other runs is sent to the queue first; one run is moved on here, inline, and its wait is
-deleted last: until then only the wait lets a redelivered event find its run.
+deleted last: until then only the wait lets a redelivered event find its run. A run that begins here is claimed
+while the waits are read, which saves a round trip, and moves once all others have been told.
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ class _Move:
     waits: tuple[Wait, ...] = ()
 
 
+_Started = tuple[Function[Any], Start]
+
+
 class Ingest:
     """The use case that takes events in."""
 
@@ -101,15 +105,21 @@ class Ingest:
         """Takes one event in."""
         if incoming.row["name"] in self._own_names:
             return await self._ingest_own(incoming, invocation)
-        moves = await self._workers.io(partial(self._prepare, incoming))
-        if not moves:
+        starts = await self._workers.io(partial(self._starts, incoming))
+        is_due = incoming.row["ts"] <= to_ms(self._ports.clock.now())
+        prepare = partial(self._prepare, incoming, starts, is_due=is_due)
+        if starts and is_due:
+            move = _Move(starts[-1][1])
+            answer = await self._advance.advance(move.work, invocation, prepare)
+        elif (woken := await self._workers.io(prepare)) is not None:
+            move = woken
+            answer = await self._advance.advance(move.work, invocation)
+        else:
             return Acknowledge()
-        last = moves[-1]
-        answer = await self._advance.advance(last.work, invocation)
         if isinstance(answer, Bounce) and answer.until is not None:
-            return await self._workers.io(partial(self._send_on, last, answer.until))
+            return await self._workers.io(partial(self._send_on, move, answer.until))
         if isinstance(answer, Acknowledge):
-            await self._workers.io(partial(self._delete, last.waits))
+            await self._workers.io(partial(self._delete, move.waits))
         return answer
 
     def _send_on(self, move: _Move, lease_until: datetime) -> Answer:
@@ -138,18 +148,21 @@ class Ingest:
             case _:
                 return Acknowledge()
 
-    def _prepare(self, incoming: Incoming) -> Sequence[_Move]:
-        """All that the event moves; everything but the last has been sent when this returns."""
+    def _prepare(self, incoming: Incoming, starts: Sequence[_Started], *, is_due: bool) -> _Move | None:
+        """Sends on all that the event moves but the last, which is returned."""
         self._keep_for_lookback(incoming)
-        woken = self._resolve_waits(incoming)
-        started = self._starts(incoming)
-        moves = [*woken, *started]
+        moves = self._resolve_waits(incoming)
+        if is_due:
+            moves += [_Move(start) for _, start in starts]
+        else:
+            for function, start in starts:
+                self._start_later(start, function, incoming.row)
         others = moves[:-1]
         if others:
             self._ports.queue.send([Outgoing(body=message_text(move.work)) for move in others])
             for move in others:
                 self._delete(move.waits)
-        return moves
+        return moves[-1] if moves else None
 
     def _delete(self, waits: Sequence[Wait]) -> None:
         for wait in waits:
@@ -233,7 +246,8 @@ class Ingest:
         self._store.put_register(wait.run_id, register)
 
     # -- starts ------------------------------------------------------------------------------------
-    def _starts(self, incoming: Incoming) -> list[_Move]:
+    def _starts(self, incoming: Incoming) -> list[_Started]:
+        """The functions that the event starts, and with what."""
         functions = [function for function in self._app.functions.values() if self._is_triggered(function, incoming)]
         if not functions:
             return []
@@ -243,7 +257,7 @@ class Ingest:
         created_at = incoming.accepted_at if waited else now  # which is exact, where the bus's own time is not
         data = dump(row["data"])
         extra = incoming.extra or tracing.begun(f"event {row['name']}")
-        moves: list[_Move] = []
+        starts: list[_Started] = []
         for function in functions:
             run_id = ids.run_id(self._app.id, function.id, *_idempotency(function, row))
             event = EventRecord(
@@ -254,11 +268,8 @@ class Ingest:
                 data=self._payloads.keep(data, run_id),
             )
             start = Start(run_id=run_id, function_id=function.id, event=event, created_at=created_at, extra=extra)
-            if row["ts"] > to_ms(now):
-                self._start_later(start, function, row)
-            else:
-                moves.append(_Move(start))
-        return moves
+            starts.append((function, start))
+        return starts
 
     def _is_triggered(self, function: Function[Any], incoming: Incoming) -> bool:
         for trigger in function.triggers:

@@ -20,6 +20,8 @@ class Workers:
 
     def __init__(self, *, blocking: bool) -> None:
         self._blocking = blocking
+        self.handling: set[str] = set()
+        """Messages under way in this process, by their invocation's id and their own."""
         self.live: dict[str, Any] = {}
         """Sessions of the runs that this process executes now, by run id: to stop one that is cancelled."""
         self._calls = ThreadPoolExecutor(PORT_THREADS, thread_name_prefix="stepbridge-call")

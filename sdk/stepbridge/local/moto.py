@@ -79,8 +79,8 @@ class MotoTable:
             return [_plain(item) for partition in self._partitions().values() for item in partition.values()]
 
     def _partitions(self) -> dict[DynamoType, dict[DynamoType, Any]]:
-        partitions: Any = dynamodb_backends[ACCOUNT][REGION].tables[self._name].items
-        return partitions  # type: ignore[no-any-return]
+        table: Any = dynamodb_backends[ACCOUNT][REGION].tables.get(self._name)
+        return {} if table is None else table.items
 
 
 def _plain(item: Any) -> Item:
