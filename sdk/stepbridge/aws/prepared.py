@@ -31,7 +31,6 @@ from zlib import crc32
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.client import BaseClient
-from botocore.compat import HTTPHeaders
 from botocore.endpoint import convert_to_response_dict
 from botocore.handlers import add_recursion_detection_header
 from botocore.hooks import first_non_none_response
@@ -88,7 +87,7 @@ class _Calls:
         way = self._way
         if way is None or operation not in _OPERATIONS or _is_wrapped():
             return _door().__get__(self._client, type(self._client))(operation, parameters)
-        return self._call(way, operation, json.dumps(parameters, default=_base64).encode())
+        return self._call(way, operation, _encoded(parameters).encode())
 
     def _learn(self, request: Any, signature_version: str, request_signer: Any, **_: Any) -> None:
         """Botocore is about to sign one of its own requests."""
@@ -153,8 +152,8 @@ class _Calls:
 
     def _signed(self, way: _Way, operation: str, body: bytes, retries: dict[str, Any], attempt: int) -> Any:
         """One request, by the credentials that hold now."""
-        request: Any = AWSPreparedRequest("POST", way.url, HTTPHeaders(), body, stream_output=False)
-        request.headers = {**way.headers, "X-Amz-Target": f"{way.target}.{operation}"}
+        headers: Any = {**way.headers, "X-Amz-Target": f"{way.target}.{operation}"}
+        request: Any = AWSPreparedRequest("POST", way.url, headers, body, stream_output=False)
         request.context = {}
         auth = way.signer.get_auth_instance(way.signing_name, way.region, "v4")
         _Signature(auth.credentials, way.signing_name, way.region, way.host).add_auth(request)
@@ -259,6 +258,9 @@ def _base64(value: object) -> str:
     if isinstance(value, bytes):
         return b64encode(value).decode()
     raise TypeError(f"{value!r:.80} is nothing that DynamoDB takes")
+
+
+_encoded: Final = json.JSONEncoder(default=_base64).encode
 
 
 def _text(header: str | bytes) -> str:
