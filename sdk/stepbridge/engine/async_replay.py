@@ -8,13 +8,10 @@ every task is blocked on the run itself, the run is suspended.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import heapq
-import inspect
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from datetime import timedelta
 from functools import partial
 from typing import Any, Final, cast
 
@@ -22,7 +19,9 @@ from stepbridge.context import Context
 from stepbridge.core.limits import CALL_LONGEST, HAND_OVER_GRACE
 from stepbridge.core.steps import BodyStep, MapStep, RunStep, Step
 from stepbridge.engine.arming import Arming
+from stepbridge.engine.bodies import outcome_of
 from stepbridge.engine.calls import Call, Result
+from stepbridge.engine.disposing import dispose
 from stepbridge.engine.failures import LEAVING, decisive
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
@@ -38,8 +37,6 @@ _SETTLE_TURNS: Final = 4
 """Quiet turns of the loop that mean settled: a chain task - gather - gather - parent takes one a link."""
 _SETTLE_CAP: Final = 500
 """Turns after which the run goes on regardless: code that polls with sleep(0) loses order, not liveness."""
-_DISPOSE_SECONDS: Final = 2.0
-"""How long `finally` blocks may take when a run is suspended."""
 _TIMEOUT_WORTH_SECONDS: Final = 5.0
 """An asyncio timeout around a step is waited for if it is due so soon; a later one is not durable anyway."""
 _IO_WARNING_SECONDS: Final = 5.0
@@ -65,18 +62,18 @@ class AsyncReplay:
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
         self._ready: list[tuple[int, str, Call, Result]] = []
-        self._bodies: dict[str, asyncio.Task[Any]] = {}
-        self._threads: set[Future[Any]] = set()
+        self.bodies: dict[str, asyncio.Task[Any]] = {}
+        self.threads: set[Future[Any]] = set()
         self._once: set[str] = set()
         """Keys of running steps that must not be repeated silently."""
-        self._unstarted: dict[str, Any] = {}
+        self.unstarted: dict[str, Any] = {}
         """Coroutines of steps that were called, and not yet awaited."""
         self._blank = contextvars.Context()
         self._ticking = False
         self._quiet = self._turns = 0
         self._seen_activity = -1
-        self._main: asyncio.Task[Any]
-        self._root: Tracked
+        self.main: asyncio.Task[Any]
+        self.root: Tracked
         self._package = session.function.handler.__module__.split(".")[0]
 
     @property
@@ -97,7 +94,7 @@ class AsyncReplay:
         call = self.session.identify(step, 3)
         coroutine: Any = self._value(call)
         coroutine.__qualname__ = f"step.{step.kind.value}({step.step_id!r})"
-        self._unstarted[call.key] = coroutine
+        self.unstarted[call.key] = coroutine
         return cast("Coroutine[Any, Any, Any]", coroutine)
 
     def _is_own_task(self) -> bool:
@@ -109,7 +106,7 @@ class AsyncReplay:
         return isinstance(tracked, Tracked) and tracked.run is self
 
     async def _value(self, call: Call) -> Any:
-        self._unstarted.pop(call.key, None)
+        self.unstarted.pop(call.key, None)
         session = self.session
         hit = session.hit(call)
         if hit is not None:
@@ -162,13 +159,13 @@ class AsyncReplay:
 
     def _start(self, call: Call, coroutine: Coroutine[Any, Any, None], context: contextvars.Context) -> None:
         task = asyncio.Task(coroutine, loop=self._loop, context=context)
-        self._bodies[call.key] = task
+        self.bodies[call.key] = task
         task.add_done_callback(partial(self._ended, call), context=self._blank)
 
     def _ended(self, call: Call, task: asyncio.Task[Any]) -> None:
         """Also of a task that was cut off before its first turn, where no `finally` of its own has run."""
-        if self._bodies.get(call.key) is task:
-            del self._bodies[call.key]
+        if self.bodies.get(call.key) is task:
+            del self.bodies[call.key]
             self.session.pending[call.key] = call
             self.stir()
 
@@ -181,9 +178,7 @@ class AsyncReplay:
                 if step.once:
                     await self._workers.io(partial(self._recording.start, call))
                 with self._recording.span(call) as failed:
-                    value, error = await _outcome(
-                        step.timeout, _called(self._recording.body(call)), self._is_cutting_off
-                    )
+                    value, error = await outcome_of(self._recording.body(call), step.timeout, self._is_cutting_off)
                     if error is not None:
                         failed(type(error).__name__)
                 ended = partial(self._recording.ended, call, started_at, value, error)
@@ -193,8 +188,8 @@ class AsyncReplay:
             else:
                 run = partial(context.copy().run, self._recording.perform, call, started_at)
                 thread = self._workers.bodies.submit(run)
-                self._threads.add(thread)
-                thread.add_done_callback(self._threads.discard)
+                self.threads.add(thread)
+                thread.add_done_callback(self.threads.discard)
                 result = await asyncio.wrap_future(thread)
         except asyncio.CancelledError:  # handed over: no record, it runs again
             session.pending[call.key] = call
@@ -202,7 +197,7 @@ class AsyncReplay:
         except BaseException as error:  # noqa: BLE001 - the backend failed
             session.fail(Aborted(error))
         finally:
-            self._bodies.pop(call.key, None)
+            self.bodies.pop(call.key, None)
             self.stir()
         if session.fatal is not None:
             return
@@ -222,7 +217,7 @@ class AsyncReplay:
 
     async def _reach_in_thread(self, call: Call, reach: Callable[[Call], Result | None]) -> None:
         answer = await self._workers.io(partial(_attempt, reach, call))
-        del self._bodies[call.key]
+        del self.bodies[call.key]
         self._reached(call, answer)
 
     def _reached(self, call: Call, answer: Result | BaseException | None) -> None:
@@ -240,7 +235,7 @@ class AsyncReplay:
 
     # -- settling and giving -----------------------------------------------------------------------
     def _is_alone(self) -> bool:
-        return len(self.tasks) == 1 and not self._ready and not self._bodies and not self.session.inflight
+        return len(self.tasks) == 1 and not self._ready and not self.bodies and not self.session.inflight
 
     def _has_the_loop(self, bodies: set[str]) -> bool:
         """Whether a call of the backend may be made on the loop: it does not block, or nobody else waits for a turn.
@@ -253,7 +248,7 @@ class AsyncReplay:
         now = self._loop.time()
         self.timeouts = [timer for timer in self.timeouts if not timer.cancelled() and timer.when() > now]
         others = self.strays or self.timeouts or len(self.tasks) > 1 or len(self._workers.handling) > 1
-        return not others and self._bodies.keys() <= bodies and now + CALL_LONGEST.total_seconds() < self._deadline
+        return not others and self.bodies.keys() <= bodies and now + CALL_LONGEST.total_seconds() < self._deadline
 
     def _offer(self, call: Call, result: Result) -> None:
         heapq.heappush(self._ready, (result.rank, call.key, call, result))
@@ -273,7 +268,7 @@ class AsyncReplay:
     def _is_due(self) -> bool:
         """Whether settling would come to anything; if not, what is under way stirs when it ends."""
         session = self.session
-        return bool(self._ready) or session.fatal is not None or not (self._bodies or session.inflight)
+        return bool(self._ready) or session.fatal is not None or not (self.bodies or session.inflight)
 
     def _again(self) -> None:
         self._loop.call_soon(self._tick, context=self._blank)
@@ -298,7 +293,7 @@ class AsyncReplay:
         self._ticking = False
         if session.fatal is not None:
             self._end_fatally(session.fatal)
-        elif not (self._main.done() or self._bodies or session.inflight or self._ready):
+        elif not (self.main.done() or self.bodies or session.inflight or self._ready):
             self._pause()
 
     def _has_settled(self) -> bool:
@@ -315,9 +310,9 @@ class AsyncReplay:
 
     def _end_fatally(self, outcome: Outcome) -> None:
         """Once the step functions that run have been stopped."""
-        if not self._bodies:
+        if not self.bodies:
             self._end(outcome)
-        for body in self._bodies.values():
+        for body in self.bodies.values():
             body.cancel()
 
     def _pause(self) -> None:
@@ -360,9 +355,9 @@ class AsyncReplay:
         """Runs the handler as far as it goes."""
         context = contextvars.copy_context()
         context.run(RUN.set, self)
-        self._main = context.run(self._loop.create_task, self._handler())
-        self._root = next(iter(self.tasks))
-        self._main.add_done_callback(self._finished)
+        self.main = context.run(self._loop.create_task, self._handler())
+        self.root = next(iter(self.tasks))
+        self.main.add_done_callback(self._finished)
         soft = self._loop.call_at(self._deadline, self._hand_over)
         hint = self._loop.call_later(_IO_WARNING_SECONDS, self._warn_of_io)
         try:
@@ -371,7 +366,7 @@ class AsyncReplay:
             soft.cancel()
             hint.cancel()
         self.session.closed = True
-        await self._dispose(outcome)
+        await dispose(self, outcome)
         return outcome
 
     async def _handler(self) -> Any:
@@ -412,14 +407,14 @@ class AsyncReplay:
     def _hand_over(self) -> None:
         session = self.session
         session.handing_over = True
-        if not self._bodies and not session.inflight:
+        if not self.bodies and not session.inflight:
             lines = self.holding()
             if lines:
                 session.warn(f"handed over while the handler awaits at {lines[0]}; that await is repeated")
             self._end(HandOver(lines[0] if lines else ""))
             return
-        if not self._threads:  # a thread cannot be stopped; it must not be left running either
-            for body in list(self._bodies.values()):
+        if not self.threads:  # a thread cannot be stopped; it must not be left running either
+            for body in list(self.bodies.values()):
                 self._loop.call_later(HAND_OVER_GRACE.total_seconds(), self._cut_off, body)
         self.stir()
 
@@ -429,92 +424,9 @@ class AsyncReplay:
 
     def _cut_off(self, body: asyncio.Task[Any]) -> None:
         """Not one that must not be repeated: it is let finish, as a thread is."""
-        calls = [key for key, task in self._bodies.items() if task is body]
+        calls = [key for key, task in self.bodies.items() if task is body]
         if not any(key in self._once for key in calls):
             body.cancel()
-
-    async def _dispose(self, outcome: Outcome) -> None:
-        """Ends the handler's tasks: cancel, then close, never drop.
-
-        Cancel the main task first (gather, TaskGroup and timeouts unwind in their own way), then the rest,
-        again where a task awaits a step; what will not end is closed.
-        """
-        self._leave_unstarted(forgotten=not isinstance(outcome, SuspendedOutcome | HandOver))
-        until = self._loop.time() + _DISPOSE_SECONDS
-        while (live := [t for t in self.tasks if not t.task.done()]) or self.strays or self._bodies:
-            for stray in [*self.strays, *self._bodies.values()]:
-                stray.cancel()
-                if self._loop.time() > until:
-                    self.strays.discard(stray)
-                    self._bodies = {key: task for key, task in self._bodies.items() if task is not stray}
-                    self.session.warn(f"a task of a step would not end: {stray!r}")
-            for tracked in [self._root] if self._root in live else live:
-                self._end_task(tracked, late=self._loop.time() > until)
-            await asyncio.sleep(0 if self._loop.time() < until - _DISPOSE_SECONDS + 0.005 else 0.002)
-        while self._threads:  # nothing may be left running when the invocation returns
-            await asyncio.wait([asyncio.wrap_future(thread) for thread in self._threads])
-        if self._main.done() and not self._main.cancelled():
-            with contextlib.suppress(BaseException):
-                self._main.exception()
-            if isinstance(outcome, SuspendedOutcome | HandOver) and not self._root.dead:
-                line = self._root.line or "an unknown line"
-                self.session.warn(f"a suspension was swallowed near {line}; the run stays suspended")
-
-    def _leave_unstarted(self, *, forgotten: bool) -> None:
-        """The user is told, or, where the handler has not ended, they are only not reached yet."""
-        for coroutine in self._unstarted.values():
-            if not forgotten:
-                coroutine.close()
-            elif inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-                self.session.warn(f"{coroutine.__qualname__} was never awaited, so it has not run. Mend: await it.")
-        self._unstarted.clear()
-
-    def _end_task(self, tracked: Tracked, *, late: bool) -> None:
-        stuck = isinstance(tracked.waits, StepFuture) and not tracked.waits.done()
-        if tracked.kicks >= 3 or late:  # noqa: PLR2004
-            tracked.dead = True
-            for _ in range(100):  # each close gets past one more swallowing `except`
-                with contextlib.suppress(RuntimeError):
-                    tracked.coroutine.close()
-                    break
-            else:
-                self.session.warn(f"a coroutine would not end at {where(tracked.coroutine)}")
-            if not tracked.task.cancel():
-                self.tasks.pop(tracked, None)
-        elif not tracked.kicks or stuck:
-            tracked.kicks += 1
-            tracked.task.cancel()
-
-
-async def _outcome(
-    limit: timedelta | None, coroutine: Coroutine[Any, Any, Any], is_cut_off: Callable[[], bool]
-) -> tuple[Any, BaseException | None]:
-    """What an async step function returned or raised; being cut off by us is neither, and passes."""
-    try:
-        return await _within(limit, coroutine), None
-    except LEAVING:
-        raise
-    except asyncio.CancelledError as error:
-        if is_cut_off():
-            raise
-        if (task := asyncio.current_task()) is not None:
-            task.uncancel()
-        return None, error
-    except BaseException as error:  # noqa: BLE001 - whatever user code raises is recorded
-        return None, error
-
-
-async def _called(body: Callable[[], Any]) -> Any:
-    """What the function comes to; its call may fail before there is anything to await, and a stub is no coroutine."""
-    value = body()
-    return await value if inspect.isawaitable(value) else value
-
-
-async def _within(limit: timedelta | None, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    if limit is None:
-        return await coroutine
-    async with asyncio.timeout(limit.total_seconds()):
-        return await coroutine
 
 
 def _attempt(reach: Callable[[Call], Result | None], call: Call) -> Result | BaseException | None:
