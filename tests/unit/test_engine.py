@@ -150,6 +150,19 @@ class TestLease:
         fresh = [message for message in bench.stack.queue.receive(10) if message.body == body]
         assert [message.receives for message in fresh] == [1]
 
+    def test_a_message_twice_in_one_batch_is_handled_once(self, benches: list[Bench]) -> None:
+        """Copies share the id, so both would take the lease for their own: the step would run twice at a time."""
+        effects: list[str] = []
+        bench = of(benches, one_step_app(effects=effects))
+        bench.put("go")
+        message = bench.receive()
+        engine = Engine(bench.app, bench.stack.ports, bench.workers)
+        invocation = Invocation(id="i", deadline=START + INVOCATION)
+        batch = [message, replace(message, receipt="the copy's")]
+        assert bench.loop.run_until_complete(engine.handle_all(batch, invocation=invocation)) == []
+        assert effects == ["s"]
+        assert bench.run().status == "COMPLETED"
+
     def test_a_wake_for_a_run_that_is_gone_is_forgotten(self, benches: list[Bench]) -> None:
         """Only a start message creates a run."""
         bench = of(benches, one_step_app())

@@ -48,12 +48,16 @@ class Engine:
         Of messages that have come back before, one may be what kills its sandbox, and would take the others with
         it each time until they count as crash loops too. So only one of them is handled; the others come back
         one after the other, without having been begun.
+
+        A queue may hand a message over twice in one batch. It is handled once, by its last receipt: both copies
+        have the same id and would take the run's lease for their own.
         """
-        suspects = [message for message in messages if message.receives >= SUSPECT_AT_RECEIVE]
+        once = {message.id: message for message in messages}.values()
+        suspects = [message for message in once if message.receives >= SUSPECT_AT_RECEIVE]
         later = suspects[1:]
         for index, message in enumerate(later):
             await self._workers.io(partial(self._postpone, message, timedelta(seconds=1 + index)))
-        now = [message for message in messages if message not in later]
+        now = [message for message in once if message not in later]
         bounced = await asyncio.gather(*(self._handle_one(message, invocation) for message in now))
         return [*later, *(message for message in bounced if message is not None)]
 
