@@ -68,6 +68,31 @@ class TestAny:
         bench.settle()
         assert bench.run().output == 0
 
+    @pytest.mark.parametrize(("n", "index"), [(1, 1), (9, 0), (5, 2)])
+    def test_patterns_that_compare_the_same_value_are_told_apart(
+        self, n: int, index: int, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """They share their place in the index; each has an item of its own there, and all of them go."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> Any:
+            patterns = [
+                EventMatch("counted", if_exp="async.data.k == event.data.k && async.data.n > 8"),
+                EventMatch("counted", if_exp="async.data.k == event.data.k && async.data.n < 2"),
+                EventMatch("counted", match="data.k"),
+            ]
+            found = await ctx.step.wait_for_any("w", patterns, timeout="2h")
+            return found and found[0]
+
+        bench = bench_of(app)
+        bench.put("go", {"k": 1})
+        bench.settle()
+        bench.put("counted", {"k": 1, "n": n})
+        bench.drain()
+        assert bench.run().output == index
+        assert bench.leftovers() == []
+
     def test_nothing_until_the_timeout_is_none(self, bench_of: Callable[[App], Bench]) -> None:
         """And no wait is left."""
         bench = bench_of(any_app())

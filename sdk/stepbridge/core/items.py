@@ -85,8 +85,9 @@ def side_key(run_id: str, name: str) -> Key:
 
 
 def wait_key(place: str, run_id: str, step_key: str) -> Key:
-    """Where a wait stands in the match index."""
-    return Key(f"W#{place}", f"{run_id}#{step_key}")
+    """Where a wait stands in the match index; the `/n` of a place that alternatives share is in the sort key."""
+    partition, turn, number = place.partition("/")
+    return Key(f"W#{partition}", f"{run_id}#{step_key}{turn}{number}")
 
 
 def seen_key(place: str, ts_ms: int, event_id: str) -> Key:
@@ -384,9 +385,10 @@ def wait_item(wait: Wait, ttl: int) -> Item:
 
 def wait_of(item: Item) -> Wait:
     """The wait that an item holds."""
-    run_id, _, step_key = str(item["sk"]).partition("#")
+    run_id, _, rest = str(item["sk"]).partition("#")
+    step_key, turn, number = rest.partition("/")
     return Wait(
-        place=str(item["pk"])[2:],
+        place=f"{str(item['pk'])[2:]}{turn}{number}",
         run_id=run_id,
         step_key=step_key,
         step_id=str(item["n"]),

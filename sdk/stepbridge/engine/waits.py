@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -20,9 +21,9 @@ from stepbridge.function import Function
 def put_waits(store: Store, payloads: Payloads, wants: Sequence[Want], template: Wait) -> ArmedWait:
     """Puts the items of a wait, one for each place; the deadline that holds is the one that stood first."""
     deadline = template.deadline
-    for index, want in enumerate(wants):
+    for index, (want, places) in enumerate(zip(wants, _places(wants), strict=True)):
         known = payloads.keep(want.event, template.run_id) if want.expression else ""
-        for signature, place in zip(want.signatures, want.places, strict=True):
+        for signature, place in zip(want.signatures, places, strict=True):
             store.add_signature(want.event_name, signature)
             wait = replace(
                 template,
@@ -43,10 +44,20 @@ def armed_wait(wants: Sequence[Want], template: Wait) -> ArmedWait:
         step_key=template.step_key,
         step_id=template.step_id,
         occurrence=template.occurrence,
-        places=tuple(place for want in wants for place in want.places),
+        places=tuple(place for places in _places(wants) for place in places),
         deadline=template.deadline,
         kind=template.kind,
     )
+
+
+def _places(wants: Sequence[Want]) -> list[tuple[str, ...]]:
+    """Where each alternative's items stand; one whose place an earlier one has already stands beside that, as `/n`."""
+    taken: Counter[str] = Counter()
+    found: list[tuple[str, ...]] = []
+    for want in wants:
+        found.append(tuple(f"{place}/{taken[place]}" if taken[place] else place for place in want.places))
+        taken.update(want.places)
+    return found
 
 
 def cancel_waits(

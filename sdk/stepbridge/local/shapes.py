@@ -119,7 +119,7 @@ def _wanted(records: Records, wait: Wait, trigger: Json) -> Json:
 def _match(records: Records, wait: Wait, trigger: Json) -> Json | None:
     row = {**trigger, "name": wait.event_name}
     for signature in records.store.signatures(wait.event_name):
-        if wait.place in places_of_event(row, signature):
+        if wait.place.partition("/")[0] in places_of_event(row, signature):
             values = {path: value_at(row, path) for path in json.loads(signature)}
             return {path: None if value is MISSING else value for path, value in values.items()}
     return None
