@@ -38,6 +38,18 @@ def any_of_two_sync(app: App) -> None:
         ctx.step.sleep("z", "30s")
 
 
+def ends_by_any(app: App) -> None:
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> None:
+        several = [
+            EventMatch("paid", match="data.k"),
+            EventMatch("paid", if_exp="async.data.k > 0"),
+            EventMatch("left"),
+        ]
+        await ctx.step.wait_for_any("w", several, timeout="10m")
+        await ctx.step.run("s", str)
+
+
 def a_signal(app: App) -> None:
     @app.function("f", trigger=event("go"))
     async def handler(ctx: Context) -> None:
@@ -68,6 +80,8 @@ STORIES = [
     (any_of_two, "paid"),
     (any_of_two, "left"),
     (any_of_two_sync, "paid"),
+    (ends_by_any, "paid"),
+    (ends_by_any, "left"),
     (a_signal, None),
     (a_signal, "ring"),
 ]
@@ -83,3 +97,17 @@ def test_no_crash_leaves_a_wait(
     cuts = range(2 * calm.requests)
     record_property("crash points", len(cuts))
     assert {point: rest for point in cuts if (rest := play(build, then, Knife(frozenset({point}))))} == {}
+
+
+def test_no_second_crash_leaves_an_alternative(record_property: Callable[[str, object], None]) -> None:
+    """The first while the wait is armed, so that no list names it; the second once the next step is recorded."""
+    calm = Knife()
+    assert play(ends_by_any, "left", calm) == []
+    pairs: list[frozenset[int]] = []
+    for first in range(2 * calm.requests):
+        knife = Knife(frozenset({first}))
+        play(ends_by_any, "left", knife)
+        loaded = len(knife.trace) - 1 - knife.trace[::-1].index("MemoryTable.query")  # of the invocation that ends it
+        pairs += [frozenset({first, second}) for second in range(2 * loaded + 2, 2 * loaded + 8) if second > first]
+    record_property("pairs of crash points", len(pairs))
+    assert {tuple(pair): rest for pair in pairs if (rest := play(ends_by_any, "left", Knife(pair)))} == {}

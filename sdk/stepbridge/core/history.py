@@ -23,6 +23,8 @@ class History:
     """Sleeps not over yet, steps to be tried again, and steps that have begun, by step key."""
     unlisted: list[str] = field(default_factory=list)
     """Outside results that none of the run's records lists yet, in their order."""
+    listed_in: dict[str, int] = field(default_factory=dict)
+    """The epoch of the record that lists an outside result, by step key."""
 
     @property
     def next_rank(self) -> int:
@@ -52,6 +54,8 @@ def history_of(registers: Iterable[Register], seen: Iterable[str], now: datetime
     writers = [*results.values(), *history.unfinished.values(), *lists]
     for register in sorted((r for r in writers if r.order is not None), key=lambda r: r.order or (0, 0)):
         listed.update(dict.fromkeys(register.seen))
+        for key in register.seen:
+            history.listed_in.setdefault(key, 0 if register.order is None else register.order[0])
         if not is_outside(register):
             listed[register.key] = None
     order = [key for key in listed if key in results]

@@ -8,7 +8,7 @@ import contextvars
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from typing import Any
 from stepbridge.app import App
 from stepbridge.core.limits import CRASH_LIMIT, HAND_OVER_MARGIN, QUEUE_DELAY_MAX, RUN_MAX, SEEN_INLINE
 from stepbridge.core.messages import Go, Resume, Start
-from stepbridge.core.records import RERUN, Blob, Failure, Head, Status
+from stepbridge.core.records import RERUN, Blob, Failure, Head, Status, Wait
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine import tracing
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
@@ -56,14 +56,25 @@ class Advance:
         self._stubs = stubs
 
     async def advance(
-        self, work: Start | Go | Resume, invocation: Invocation, meanwhile: Callable[[], object] | None = None
+        self,
+        work: Start | Go | Resume,
+        invocation: Invocation,
+        meanwhile: Callable[[], object] | None = None,
+        found: Sequence[Wait] = (),
     ) -> Answer:
-        """Claims the run and moves it as far as it goes; `meanwhile` blocks, and is done before the run moves."""
+        """Claims the run and moves it as far as it goes.
+
+        Args:
+            work: What is asked for.
+            invocation: By whom.
+            meanwhile: Blocks, and is done before the run moves.
+            found: The waits by which an event has found the run: nothing but its message deletes them, last of all.
+        """
         if isinstance(work, Resume):
             await self._workers.io(partial(self._unpark, work.run_id))
         claim = await self._claim(work, invocation, meanwhile)
         if isinstance(claim, Claimed):
-            return await self._carry(claim, work, invocation)
+            return await self._carry(claim, work, invocation, found)
         head = claim.head
         if head is None:
             return Acknowledge()  # gone, or never made: only a start message may make it
@@ -72,7 +83,7 @@ class Advance:
                 head = await self._recollect(head, invocation)
             parent = work.parent if isinstance(work, Start) else None
             tells = head.status is not Status.CANCELLED
-            await self._workers.io(partial(self._finish.finish, head, parent, tells=tells))
+            await self._workers.io(partial(self._finish.finish, head, parent, tells=tells, but=found))
             return Acknowledge()
         if head.status is Status.PARKED or (isinstance(work, Start) and head.status is Status.SLEEPING):
             return Acknowledge()
@@ -131,7 +142,9 @@ class Advance:
             raise outcome.error
 
     # -- with the lease ----------------------------------------------------------------------------
-    async def _carry(self, claim: Claimed, work: Start | Go | Resume, invocation: Invocation) -> Answer:
+    async def _carry(
+        self, claim: Claimed, work: Start | Go | Resume, invocation: Invocation, found: Sequence[Wait]
+    ) -> Answer:
         head = claim.head
         try:
             now = self._ports.clock.now()
@@ -145,8 +158,10 @@ class Advance:
                     data = head.event.data if past.data is None else past.data  # written when the run was made
                     await self._workers.io(partial(self._payloads.renew, data))
             session = self._session(head, past)
-            outcome = session if not isinstance(session, Session) else await self._replay(session, invocation)
             held = session if isinstance(session, Session) else None
+            if held is not None:
+                held.spared = frozenset((wait.place, wait.step_key) for wait in found)
+            outcome = session if not isinstance(session, Session) else await self._replay(session, invocation)
             return await self._workers.io(partial(self._settling.settle, head, held, outcome))
         except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
             _LOG.exception(

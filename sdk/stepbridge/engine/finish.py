@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from stepbridge.app import App
@@ -58,7 +59,7 @@ class Finish:
         self._store = store
         self._payloads = payloads
 
-    def finish(self, head: Head, parent: Parent | None = None, *, tells: bool = True, but: Wait | None = None) -> None:
+    def finish(self, head: Head, parent: Parent | None = None, *, tells: bool = True, but: Sequence[Wait] = ()) -> None:
         """Tells the parent and the world of a run that has ended, and removes what it left.
 
         Not `tells`: whoever cancelled the run tells the world, and their message comes back until it is told.
@@ -72,10 +73,10 @@ class Finish:
             self._store.mark_told(head.run_id)
         self.clean(head, but)
 
-    def cancel(self, run_id: str, reason: str, but: Wait | None = None) -> Acknowledge:
-        """Ends a run that has not ended, even one that has not begun. All of it is removed but the wait `but`.
+    def cancel(self, run_id: str, reason: str, but: Sequence[Wait] = ()) -> Acknowledge:
+        """Ends a run that has not ended, even one that has not begun. All of it is removed but the waits `but`.
 
-        That is the one by which the event was found that cancels the run: its message deletes it, last of all.
+        By these an event has found the run: its message deletes them, last of all.
         """
         now = self._ports.clock.now()
         cancelled = Head(
@@ -180,9 +181,9 @@ class Finish:
         }
 
     # -- what is left ------------------------------------------------------------------------------
-    def clean(self, head: Head, but: Wait | None = None) -> None:
+    def clean(self, head: Head, but: Sequence[Wait] = ()) -> None:
         """Removes armed waits and schedules of an ended run, and cancels the children it waited for."""
-        spared = None if but is None else (but.place, but.step_key)
+        spared = {(wait.place, wait.step_key) for wait in but}
         armed = head.armed if not head.pages else (*self._store.past(head.run_id).armed, *head.armed)
         for child in armed:
             if isinstance(child, ArmedChild) and self._is_stopped(head):
@@ -195,7 +196,7 @@ class Finish:
         for wait in armed:  # last: while one stands, a redelivered event still finds its way here
             if isinstance(wait, ArmedWait):
                 for place in wait.places:
-                    if (place, wait.step_key) != spared:
+                    if (place, wait.step_key) not in spared:
                         self._store.delete_wait(place, head.run_id, wait.step_key)
 
     def cancel_child(self, child: ArmedChild, reason: str) -> None:

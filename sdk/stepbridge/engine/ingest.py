@@ -113,7 +113,7 @@ class Ingest:
             answer = await self._advance.advance(move.work, invocation, prepare)
         elif (woken := await self._workers.io(prepare)) is not None:
             move = woken
-            answer = await self._advance.advance(move.work, invocation)
+            answer = await self._advance.advance(move.work, invocation, found=move.waits)
         else:
             return Acknowledge()
         if isinstance(answer, Bounce) and answer.until is not None:
@@ -205,7 +205,7 @@ class Ingest:
             if not self._matches(wait, row):
                 continue
             if wait.role is Role.CANCEL:
-                self._finish.cancel(wait.run_id, f"cancelled by the event {row['name']} {row['id']}", wait)
+                self._finish.cancel(wait.run_id, f"cancelled by the event {row['name']} {row['id']}", [wait])
                 self._delete([wait])
             else:
                 found.setdefault(wait.run_id, []).append(wait)

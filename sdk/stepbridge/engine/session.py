@@ -57,6 +57,8 @@ class Session:
         self.closed = False
         self.probing = False
         """Nothing is done any more: the replay only finds out what the run may have armed."""
+        self.spared: frozenset[tuple[str, str]] = frozenset()
+        """Place and step key of the waits by which this message's event was found: it deletes them, last of all."""
         self.handing_over = False
         self.has_recorded = False
         self.fatal: Outcome | None = None
@@ -79,7 +81,9 @@ class Session:
         }
         """Waits that the run itself resolved, looking back, since its last orderly suspension."""
         self._from_outside: dict[str, Register] = {}
-        self._fresh = set(self.history.unlisted) - set(head.seen)
+        self._recent = set(self.history.unlisted) - set(head.seen)
+        """Outside results that have come since the run's last orderly suspension, whatever died in between."""
+        self._recent |= {key for key, epoch in self.history.listed_in.items() if epoch > head.released_epoch}
         self._payloads = payloads
         self._clock = clock
         self._counts: dict[str, int] = {}
@@ -253,7 +257,7 @@ class Session:
         with self.lock:
             self.unlisted.append(register.key)
             self._from_outside[register.key] = register
-            self._fresh.add(register.key)
+            self._recent.add(register.key)
             return Result(self.next_rank(), self.loaded(register))
 
     def register_of(self, key: str) -> Register | None:
@@ -290,13 +294,13 @@ class Session:
     def newly_resolved(self) -> list[tuple[Armed, Register]]:
         """What is armed and waited for no more, and may not have been removed yet."""
         inline = {armed.step_key for armed in self.inline_armed}
-        pairs = ((armed, self.register_of(key)) for key, armed in self.armed.items() if key in inline | self._fresh)
+        pairs = ((armed, self.register_of(key)) for key, armed in self.armed.items() if key in inline | self._recent)
         return [(armed, register) for armed, register in pairs if register is not None]
 
     def deletable(self) -> list[ArmedWait]:
         """Waits that the run itself takes out of the index; one that an event found is its message's to delete."""
         timed_out = [
-            armed
+            replace(armed, places=tuple(place for place in armed.places if (place, armed.step_key) not in self.spared))
             for armed, register in self.newly_resolved()
             if isinstance(armed, ArmedWait) and (register.event_id is None or len(armed.places) > 1)
         ]
@@ -317,11 +321,11 @@ class Session:
 
     def losing(self) -> list[ArmedWait]:
         """Waits that an event has just resolved, with more places than its own: listed once more, should we die."""
-        return [wait for wait in self.deletable() if wait.step_key in self._fresh and not self.is_own(wait)]
+        return [wait for wait in self.deletable() if wait.step_key in self._recent and not self.is_own(wait)]
 
     def may_be_left(self, key: str) -> bool:
         """Whether an invocation that died may have armed this wait, which has its result by now."""
-        return self.head.epoch - 1 > self.head.released_epoch and key in self._fresh and key not in self.armed
+        return self.head.epoch - 1 > self.head.released_epoch and key in self._recent and key not in self.armed
 
     def dues(self) -> list[tuple[datetime, bool]]:
         """When something that the run waits for comes due, and whether that is a mere timeout.
