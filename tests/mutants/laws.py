@@ -19,6 +19,7 @@ QUEUE: Final = "tests/unit/test_aws_queue.py"
 TIMERS: Final = "tests/contract/test_aws_timers.py"
 BUS: Final = "tests/unit/test_aws_bus.py"
 CALLS: Final = "tests/unit/test_where_calls_are_made.py"
+LEFT: Final = "tests/faults/test_left_behind.py"
 ENTRY: Final = "tests/integration/test_aws_entry.py"
 
 
@@ -94,9 +95,9 @@ MUTANTS: Final = (
     Mutant(
         "the wait is deleted before its run has moved",
         "engine/ingest.py",
-        "            answer = await self._advance.advance(move.work, invocation)\n",
+        "            answer = await self._advance.advance(move.work, invocation, found=move.waits)\n",
         "            await self._workers.io(partial(self._delete, move.waits))\n"
-        "            answer = await self._advance.advance(move.work, invocation)\n",
+        "            answer = await self._advance.advance(move.work, invocation, found=move.waits)\n",
     ),
     Mutant(
         "the waits of other runs are deleted before their wakes are sent",
@@ -351,7 +352,7 @@ MUTANTS: Final = (
     Mutant(
         "a message that meets an ended run does not repeat what follows its end",
         "engine/advance.py",
-        "            await self._workers.io(partial(self._finish.finish, head, parent, tells=tells))\n"
+        "            await self._workers.io(partial(self._finish.finish, head, parent, tells=tells, but=found))\n"
         "            return Acknowledge()\n",
         "            return Acknowledge()\n",
     ),
@@ -361,6 +362,34 @@ MUTANTS: Final = (
         "(register.event_id is None or len(armed.places) > 1)",
         "register.event_id is None",
         "tests/waits/test_any_and_signals.py",
+    ),
+    Mutant(
+        "the end of a run takes away the wait by which its event found it",
+        "engine/session.py",
+        " if (place, armed.step_key) not in self.spared",
+        "",
+        LEFT,
+    ),
+    Mutant(
+        "what a dead invocation armed is forgotten once the next step is recorded",
+        "engine/session.py",
+        "if epoch > head.released_epoch}",
+        "if epoch > head.epoch}",
+        LEFT,
+    ),
+    Mutant(
+        "alternatives that compare the same value share an item",
+        "engine/waits.py",
+        'f"{place}/{taken[place]}" if taken[place] else place for',
+        "place for",
+        "tests/waits/test_any_and_signals.py",
+    ),
+    Mutant(
+        "both copies of a message take the lease",
+        "engine/engine.py",
+        "{message.id: message for message in messages}.values()",
+        "messages",
+        ENGINE,
     ),
     Mutant(
         "a wait that timed out stays armed",
@@ -379,15 +408,15 @@ MUTANTS: Final = (
     Mutant(
         "an ended run leaves its waits armed",
         "engine/finish.py",
-        "                    if (place, wait.step_key) != spared:\n"
+        "                    if (place, wait.step_key) not in spared:\n"
         "                        self._store.delete_wait(place, head.run_id, wait.step_key)\n",
         "                    pass\n",
     ),
     Mutant(
         "the wait by which a cancelling event found its run goes first",
         "engine/finish.py",
-        "if (place, wait.step_key) != spared:",
-        "if spared != ():",
+        "if (place, wait.step_key) not in spared:",
+        "if spared is not None:",
         WAITS,
     ),
     Mutant(
