@@ -53,6 +53,20 @@ HOSTILE: dict[str, tuple[str, Any]] = {
     "a pattern of 900 kB": ("'a'.matches(async.data.s)", {"s": BIG}),
     "many patterns": ("async.data.l.exists(p, 'aaa'.matches(p))", {"l": ["(a?){999}b"] * 100_000}),
     "conversions without end": ("async.data.l.all(a, string(a) != 'x' && int(string(a)) >= 0)", {"l": LIST}),
+    "lists that differ in the end": (
+        "async.data.l.all(a, async.data.m != async.data.n)",
+        {"l": LIST, "m": LIST, "n": [*LIST[:-1], -1]},
+    ),
+    "maps that differ in the end": (
+        "async.data.l.all(a, async.data.m != async.data.n)",
+        {"l": LIST, "m": dict.fromkeys(map(str, LIST), 1), "n": dict.fromkeys([*map(str, LIST[:-1]), "x"], 1)},
+    ),
+    "a pattern of classes without end": ("'a'.matches(async.data.p)", {"p": "[" * 900_000}),
+    "a pattern of names without end": ("'a'.matches(async.data.p)", {"p": "\\p{" * 300_000}),
+    "a pattern that quotes a class": (
+        "async.data.l.exists(p, async.data.s.matches(p))",
+        {"s": BIG[:450_000], "l": [rf"\Q[\E*(a?){{1000}}a{{1000}}b]{n}" for n in range(10_000)]},
+    ),
     "deep values": ("async.data.d == async.data.d", {"d": [[[[LIST]]]] * 50}),
 }
 
@@ -96,6 +110,13 @@ def test_what_an_evaluation_makes_fits_into_memory(name: str) -> None:
         ("[^]a]{100}", 100),
         (r"\{1000\}", 2),
         (r"\p{L}{10}", 1000),
+        (r"[\p{L}\P{L}]{10}", 8000),
+        (r"\Q[\E(a?){1000}]", 1000),
+        (r"\Qab\E{100}", 100),
+        (r"\Q[", 1),
+        ("é{1000}", 2000),
+        ("[é-ü]{100}", 1000),
+        ("[" * 100_000, 10),
         (")))", 3),
         ("{5}", 0),
         ("", 0),

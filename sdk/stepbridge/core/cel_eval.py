@@ -114,10 +114,12 @@ class Evaluator:
 
     def _same(self, a: object, b: object) -> bool:
         """Equality: numbers by value, nothing coerced, lists and maps deep, to any depth."""
+        self._spend(1)
         todo = [(a, b)]
         while todo:
             a, b = todo.pop()
-            self._spend(1)
+            if isinstance(a, list | dict) and isinstance(b, list | dict) and len(a) == len(b):
+                self._spend(len(a))  # before they are looked at: two that differ may do so in the last place only
             if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
                 todo += zip(a, b, strict=True)
             elif isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():

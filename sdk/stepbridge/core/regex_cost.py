@@ -10,9 +10,10 @@ import re
 from typing import Final
 
 _TOKEN: Final = re.compile(
-    r"""\\[pP](?:\{[^}]*\}|.)        # a class of Unicode: hundreds of ranges
+    r"""\\Q(?:(?!\\E).)*(?:\\E)?      # quoted text: what looks like a class in it is none
+      | \\[pP](?:\{[^}]*\}?|.)       # a class of Unicode: hundreds of ranges
       | \\.                          # any other escape
-      | \[\^?\]?(?:\\.|[^\]\\])*\]   # a class
+      | \[\^?\]?(?:\\.|[^\]\\])*\]?  # a class; one without an end is refused, and costs no second look
       | \{(\d{1,6})(?:(,)(\d{0,6}))?\}  # a counted repetition
       | .""",
     re.VERBOSE | re.DOTALL,
@@ -20,6 +21,8 @@ _TOKEN: Final = re.compile(
 UNICODE_CLASS: Final = 400
 CLASS: Final = 10
 """Instructions that a class becomes, about."""
+_PER_MEMBER: Final = 4
+"""Instructions for a character that is named in a class: its bytes."""
 
 
 def size_of(pattern: str) -> int:
@@ -45,6 +48,9 @@ def size_of(pattern: str) -> int:
 
 
 def _size(text: str) -> int:
-    if text[:2] in {"\\p", "\\P"}:
-        return UNICODE_CLASS
-    return CLASS if text[0] == "[" or text in {".", "\\w", "\\W", "\\d", "\\D", "\\s", "\\S"} else 1
+    unicode = UNICODE_CLASS * (text.count("\\p") + text.count("\\P"))
+    if text[0] == "[":
+        return CLASS + unicode + _PER_MEMBER * len(text)
+    if text in {".", "\\w", "\\W", "\\d", "\\D", "\\s", "\\S"}:
+        return CLASS
+    return unicode or len(text.encode("utf-8", "replace"))
