@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, overload
 
 from typing_extensions import TypeVar
 
 from stepbridge.context import Context, ContextSync
-from stepbridge.core.limits import INVOCATIONS_MAX
+from stepbridge.core.durations import shown
+from stepbridge.core.limits import FUNCTION_ID_MAX, INVOCATIONS_MAX
 from stepbridge.core.triggers import CronTrigger, InvokeTrigger, Trigger
 from stepbridge.declare import Cancel, EventMatch, Timeouts, cancellers_of, idempotency_of, limits_of, waits_of
 from stepbridge.errors import ConfigError
+from stepbridge.events import text_problem
 from stepbridge.function import (
+    APP_ID,
     FAILURE_SUFFIX,
     Function,
     TypedTrigger,
@@ -25,7 +27,6 @@ from stepbridge.function import (
 
 T = TypeVar("T")
 D = TypeVar("D", default=Any)
-_APP_ID = re.compile(r"[a-z0-9-]{1,32}")
 
 
 class Decorator(Protocol[D]):
@@ -51,7 +52,7 @@ class App:
     """
 
     def __init__(self, app_id: str, *, publish_finished: bool = False, max_invocations: int = INVOCATIONS_MAX) -> None:
-        if type(app_id) is not str or not _APP_ID.fullmatch(app_id):
+        if type(app_id) is not str or not APP_ID.fullmatch(app_id):
             message = f"app id {app_id!r}. Mend: 1 to 32 of a-z, 0-9 and '-'."
             raise ConfigError(message)
         if type(max_invocations) is not int or max_invocations < 1:
@@ -97,6 +98,12 @@ class App:
         if type(function_id) is not str or not function_id:
             message = f"{what}. Mend: an id is a string that is not empty."
             raise ConfigError(message)
+        if (problem := text_problem(function_id, FUNCTION_ID_MAX)) or len(function_id.encode()) > FUNCTION_ID_MAX:
+            message = f"function {function_id[:40]!r}... of app {self.id!r}: the id"
+            message += f" {problem or f'has more than {FUNCTION_ID_MAX} bytes. Mend: a shorter one.'}"
+            raise ConfigError(message)
+        if not isinstance(name, str | None):
+            raise ConfigError(f"{what}: name={shown(name)}. Mend: a string, for people; or leave it out.")
         if function_id.endswith(FAILURE_SUFFIX):
             message = f"{what}: ids that end in {FAILURE_SUFFIX!r} are reserved for on_failure handlers."
             raise ConfigError(message)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar, cast
 
+from stepbridge.core.durations import shown
 from stepbridge.errors import ConfigError
 from stepbridge.events import DataT, Event
 from stepbridge.step import CURRENT, Runner
@@ -126,11 +127,14 @@ class GroupSync:
 
 def _branches(given: Sequence[Callable[[], T]]) -> list[Callable[[], T]]:
     """The branches, once it is sure that they can be called: a step's own call instead is an easy slip."""
+    if not isinstance(given, Iterable):
+        raise ConfigError(f"group.parallel: {shown(given)} holds no branches. Mend: (lambda: ctx.step.run(...), ...).")
+    given = list(given)
     for index, branch in enumerate(given):
         if not callable(branch):
             message = f"group.parallel: branch {index} is no function. Mend: (lambda: ctx.step.run(...), ...)."
             raise ConfigError(message)
-    return list(given)
+    return given
 
 
 def _values(results: Sequence[T | BaseException], *, return_exceptions: bool) -> tuple[T, ...]:

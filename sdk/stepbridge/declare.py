@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from stepbridge.core.durations import parse_duration
+from stepbridge.core import codec
+from stepbridge.core.durations import parse_duration, shown
 from stepbridge.core.limits import RUN_MAX
 from stepbridge.core.triggers import Canceller, Limits, Pattern
-from stepbridge.errors import ConfigError
+from stepbridge.errors import ConfigError, UnserializableOutputError
 from stepbridge.events import name_problem
 
 Duration = str | float | timedelta
@@ -66,9 +67,10 @@ class Timeouts:
 
 def check_path(path: str, what: str) -> str:
     """`path` as it is, or a `ConfigError`: a dotted path below an event, `data.orderId` say."""
-    parts = path.split(".")
+    parts = path.split(".") if isinstance(path, str) else [""]
     if parts[0] not in _FIELDS or not all(parts):
-        message = f"{what}: {path!r} is no path of an event. Mend: 'data.orderId', or another of {', '.join(_FIELDS)}."
+        message = f"{what}: {shown(path)} is no path of an event."
+        message += f" Mend: 'data.orderId', or another of {', '.join(_FIELDS)}."
         raise ConfigError(message)
     return path
 
@@ -86,9 +88,11 @@ def pattern_of(
     if match is not None and if_exp is not None:
         raise ConfigError(f"{what}: match and if_exp are exclusive. Mend: say it all in if_exp.")
     if match is not None and not isinstance(match, str | Mapping):
-        raise ConfigError(f"{what}: match={match!r}. Mend: a path, or a dict of paths and values.")
+        raise ConfigError(f"{what}: match={shown(match)}. Mend: a path, or a dict of paths and values.")
     for path in [match] if isinstance(match, str) else match or ():
         check_path(path, what)
+    if isinstance(match, Mapping):
+        match = _terms(match, what)
     if if_exp is not None:
         try:
             from stepbridge.core.expression import compile_expression
@@ -102,12 +106,25 @@ def pattern_of(
     return Pattern(event=event, match=match, if_exp=if_exp, lookback=back)
 
 
+def _terms(match: Mapping[str, object], what: str) -> dict[str, object]:
+    """The paths and values as they are now; a `ConfigError` where no event could have such a value."""
+    try:
+        codec.encode(dict(match), codec.PLAIN, what="match")
+    except UnserializableOutputError as error:
+        found = str(error).partition(". Mend:")[0].replace(" returned ", " has ", 1)
+        raise ConfigError(
+            f"{what}: {found}. Mend: compare with text, numbers, booleans, None, lists and dicts"
+            " (a UUID as str(...), a datetime as its isoformat())."
+        ) from error
+    return dict(match)
+
+
 def waits_of(waits: Sequence[EventMatch], what: str) -> tuple[Pattern, ...]:
     """A function's `waits=`, checked; `lookback=True` there means as long as a run may last."""
     patterns = []
-    for one in waits:
-        if not isinstance(one, EventMatch):
-            raise ConfigError(f"{what}: waits={one!r}. Mend: EventMatch(event, match=..., lookback=...).")
+    for one in waits if isinstance(waits, list | tuple) else [waits]:
+        if not isinstance(one, EventMatch) or one is waits:
+            raise ConfigError(f"{what}: waits={shown(one)}. Mend: [EventMatch(event, match=..., lookback=...)].")
         lookback = RUN_MAX if one.lookback is True else one.lookback
         patterns.append(pattern_of(one.event, one.match, one.if_exp, lookback, f"waits of {what}"))
     return tuple(patterns)
@@ -116,9 +133,9 @@ def waits_of(waits: Sequence[EventMatch], what: str) -> tuple[Pattern, ...]:
 def cancellers_of(cancel: Sequence[Cancel], what: str) -> tuple[Canceller, ...]:
     """A function's `cancel=`, checked."""
     cancellers = []
-    for one in cancel:
-        if not isinstance(one, Cancel):
-            raise ConfigError(f"{what}: cancel={one!r}. Mend: Cancel(event, match=...).")
+    for one in cancel if isinstance(cancel, list | tuple) else [cancel]:
+        if not isinstance(one, Cancel) or one is cancel:
+            raise ConfigError(f"{what}: cancel={shown(one)}. Mend: [Cancel(event, match=...)].")
         pattern = pattern_of(one.event, one.match, one.if_exp, None, f"cancel of {what}")
         span = None if one.timeout is None else parse_duration(one.timeout, what=f"timeout of cancel of {what}")
         cancellers.append(Canceller(pattern=pattern, timeout=span))
@@ -142,6 +159,6 @@ def idempotency_of(path: str | None, what: str) -> str | None:
     """A function's `idempotency=` as a path below the event, or a `ConfigError`."""
     if path is None:
         return None
-    if not path.startswith("event."):
-        raise ConfigError(f"{what}: idempotency={path!r}. Mend: a path like 'event.data.orderId'.")
+    if not isinstance(path, str) or not path.startswith("event."):
+        raise ConfigError(f"{what}: idempotency={shown(path)}. Mend: a path like 'event.data.orderId'.")
     return check_path(path.removeprefix("event."), f"idempotency of {what}")

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationErr
 from typing_extensions import TypeVar
 
 from stepbridge.core import codec
-from stepbridge.core.envelope import META
+from stepbridge.core.envelope import META, SOURCE_MAX
 from stepbridge.core.limits import EVENT_BYTES_MAX, EVENT_ID_MAX, EVENT_NAME_MAX, EVENT_TS_MAX_MS
 from stepbridge.core.steps import Draft
 from stepbridge.errors import ConfigError, UnserializableOutputError
@@ -69,6 +69,8 @@ def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - p
     problem = name_problem(checked.name, system=system)
     if len(checked.id) > EVENT_ID_MAX:
         problem = f"the id has {len(checked.id)} characters. Mend: at most {EVENT_ID_MAX}; a hash of it will do."
+    if source_problem := text_problem(checked.source, SOURCE_MAX):
+        problem = f"the source {source_problem}"
     if checked.ts and not 0 <= checked.ts <= EVENT_TS_MAX_MS:
         problem = f"ts={checked.ts} is no time. Mend: milliseconds since 1970."
     if isinstance(checked.data, Mapping) and META in checked.data:
@@ -86,17 +88,30 @@ def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - p
             " text (a datetime as its isoformat()), or a pydantic model."
         )
         raise ConfigError(message) from error
-    if len(text) > EVENT_BYTES_MAX - 1024:
+    if (size := len(text.encode())) > EVENT_BYTES_MAX - 1024:
         message = (
-            f"{what} ({checked.name!r}) has {len(text)} bytes of data; EventBridge takes {EVENT_BYTES_MAX} in all."
+            f"{what} ({checked.name!r}) has {size} bytes of data; EventBridge takes {EVENT_BYTES_MAX} in all."
             " Mend: send a reference to the data."
         )
         raise ConfigError(message)
     return Draft(name=checked.name, data=text, id=checked.id, ts=checked.ts, source=checked.source)
 
 
+def text_problem(text: str, most: int) -> str | None:
+    """What is wrong with a text that is to be kept or sent, None where it is fine."""
+    if len(text) > most:
+        return f"has {len(text)} characters. Mend: at most {most}."
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "holds half a pair of surrogates, which UTF-8 cannot carry. Mend: whole characters."
+    return None
+
+
 def name_problem(name: str, *, system: bool = False) -> str | None:
     """What is wrong with an event's name, None where it is fine."""
+    if not isinstance(name, str):
+        return f"an event's name is text, not a {type(name).__name__}. Mend: name it like 'order/created'."
     if not name:
         return "an event needs a name. Mend: name it like 'order/created'."
     if len(name) > EVENT_NAME_MAX:

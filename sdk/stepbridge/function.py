@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Protocol, TypeVar, cast, overload, runtime_checkable
+from typing import Any, Final, Generic, Protocol, TypeVar, cast, overload, runtime_checkable
 
 from stepbridge.core import codec
+from stepbridge.core.durations import shown
 from stepbridge.core.limits import EVENT_NAME_MAX, RETRIES_MAX
 from stepbridge.core.matching import lookback_signature
 from stepbridge.core.triggers import Canceller, CronTrigger, EventTrigger, InvokeTrigger, Limits, Pattern, Trigger
@@ -18,6 +20,8 @@ from stepbridge.events import DataT
 T_co = TypeVar("T_co", covariant=True)
 M = TypeVar("M")
 
+APP_ID: Final = re.compile(r"[a-z0-9-]{1,32}")
+"""What an app may be called."""
 FAILURE_SUFFIX = "-failure"
 """Function ids that end so are reserved for `on_failure` handlers."""
 
@@ -46,7 +50,8 @@ def event(
 
     A malformed name or expression is a `ConfigError` of the function that is given the trigger.
     """
-    return TypedTrigger(name=name, if_exp=if_exp, model=model, source=source, problem=_event_problem(name, if_exp))
+    problem = _event_problem(name, if_exp) or model_problem(model) or _source_problem(source)
+    return TypedTrigger(name=name, if_exp=if_exp, model=model, source=source, problem=problem)
 
 
 def _event_problem(name: object, if_exp: str | None) -> str:
@@ -63,6 +68,19 @@ def _event_problem(name: object, if_exp: str | None) -> str:
         except ConfigError as error:
             return str(error)
     return ""
+
+
+def model_problem(model: object) -> str:
+    """What is wrong with the model of an event's data; nothing where it is fine, or there is none."""
+    if model is None or hasattr(model, "model_validate"):
+        return ""
+    return f"model={shown(model)} is no pydantic model. Mend: class Order(BaseModel), and model=Order."
+
+
+def _source_problem(source: object) -> str:
+    if source is None or (isinstance(source, str) and source):
+        return ""
+    return f"source={shown(source)}. Mend: an EventBridge source such as 'aws.s3', or leave it out."
 
 
 def cron(expression: str, *, timezone: str = "UTC") -> CronTrigger:
@@ -161,7 +179,7 @@ def check_handler(handler: Callable[..., Any], what: str) -> None:
         raise ConfigError(message)
     try:
         inspect.signature(handler).bind(object())
-    except TypeError as error:
+    except (TypeError, ValueError) as error:  # the latter of builtins, which do not say what they take
         message = f"{what}: the handler takes one argument, the context: {error}. Mend: `def handler(ctx):`."
         raise ConfigError(message) from error
 
@@ -169,7 +187,7 @@ def check_handler(handler: Callable[..., Any], what: str) -> None:
 def check_retries(retries: object, what: str) -> int:
     """`retries` as a whole number of 0 to 20, or a `ConfigError`."""
     if type(retries) is not int or not 0 <= retries <= RETRIES_MAX:
-        message = f"{what}: retries={retries!r}. Mend: a whole number from 0 to {RETRIES_MAX}."
+        message = f"{what}: retries={shown(retries)}. Mend: a whole number from 0 to {RETRIES_MAX}."
         raise ConfigError(message)
     return retries
 

@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from stepbridge.core import codec, steps
-from stepbridge.core.durations import parse_duration, parse_instant
+from stepbridge.core.durations import parse_duration, parse_instant, shown
 from stepbridge.core.limits import RETRIES_DEFAULT, RUN_MAX, STEP_ID_MAX
 from stepbridge.core.records import Kind
 from stepbridge.declare import Duration, EventMatch, pattern_of
 from stepbridge.errors import ConfigError
-from stepbridge.events import Event, drafts_of
-from stepbridge.function import Function, check_retries, is_async
+from stepbridge.events import Event, drafts_of, text_problem
+from stepbridge.function import APP_ID, Function, check_retries, is_async, model_problem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,8 +79,8 @@ class Steps:
     def _with(
         self, retries: int | None, timeout: Duration | None, output_type: Any, on_interrupt: str | None
     ) -> Options:
-        if on_interrupt not in {None, "raise", "repeat"}:
-            raise ConfigError(f"with_options: on_interrupt={on_interrupt!r}. Mend: 'raise' or 'repeat'.")
+        if on_interrupt not in (None, "raise", "repeat"):  # no set: it may be a list
+            raise ConfigError(f"with_options: on_interrupt={shown(on_interrupt)}. Mend: 'raise' or 'repeat'.")
         if retries is not None:
             check_retries(retries, "with_options")
         return replace(
@@ -94,7 +94,7 @@ class Steps:
     def _run(
         self, step_id: str, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> steps.RunStep:
-        _check_id(step_id)
+        step_id = _checked_id(step_id)
         if not callable(fn):
             message = f"step {step_id!r}: a function is run, not a {type(fn).__name__}. Mend: step.run(id, fn, *args)."
             raise ConfigError(message)
@@ -118,12 +118,12 @@ class Steps:
         )
 
     def _sleep(self, step_id: str, duration: Duration) -> steps.SleepStep:
-        _check_id(step_id)
+        step_id = _checked_id(step_id)
         length = parse_duration(duration, what=f"sleep {step_id!r}", maximum=RUN_MAX)
         return steps.SleepStep(step_id=step_id, duration=length)
 
     def _sleep_until(self, step_id: str, until: datetime | str) -> steps.SleepStep:
-        _check_id(step_id)
+        step_id = _checked_id(step_id)
         return steps.SleepStep(step_id=step_id, until=parse_instant(until, what=f"sleep_until {step_id!r}"))
 
     def _wait(  # noqa: PLR0913, PLR0917 - the public call's keywords
@@ -136,32 +136,32 @@ class Steps:
         lookback: Duration | bool | None,  # noqa: FBT001 - True is a value here
         model: type[Any] | None,
     ) -> steps.WaitStep:
-        _check_id(step_id)
+        step_id = _checked_id(step_id)
         pattern = pattern_of(event, match, if_exp, lookback, f"wait {step_id!r}")
+        if problem := model_problem(model):
+            raise ConfigError(f"wait {step_id!r}: {problem}")
         length = parse_duration(timeout, what=f"timeout of wait {step_id!r}", maximum=RUN_MAX)
         return steps.WaitStep(step_id=step_id, patterns=(pattern,), timeout=length, model=model)
 
     def _wait_any(self, step_id: str, waits: Sequence[EventMatch], timeout: Duration) -> steps.WaitStep:
-        _check_id(step_id)
+        step_id = _checked_id(step_id)
+        if not isinstance(waits, list | tuple) or not waits or not all(isinstance(one, EventMatch) for one in waits):
+            message = f"wait_for_any {step_id!r}: waits={shown(waits)}. Mend: [EventMatch(event, match=...), ...]."
+            raise ConfigError(message)
         patterns = tuple(
             pattern_of(one.event, one.match, one.if_exp, one.lookback, f"wait {index} of {step_id!r}")
             for index, one in enumerate(waits)
         )
-        if not patterns:
-            message = f"wait_for_any {step_id!r}: no wait. Mend: [EventMatch(event, match=...), ...]."
-            raise ConfigError(message)
         length = parse_duration(timeout, what=f"timeout of wait {step_id!r}", maximum=RUN_MAX)
         return steps.WaitStep(step_id=step_id, patterns=patterns, timeout=length, kind=Kind.WAIT_ANY)
 
     def _wait_signal(self, step_id: str, signal: str, timeout: Duration) -> steps.SignalStep:
-        _check_id(step_id)
-        _check_id(signal)
+        step_id, signal = _checked_id(step_id), _checked_id(signal, "signal")
         length = parse_duration(timeout, what=f"timeout of wait {step_id!r}", maximum=RUN_MAX)
         return steps.SignalStep(step_id=step_id, signal=signal, timeout=length)
 
     def _send_signal(self, step_id: str, signal: str, data: object) -> steps.SendSignalStep:
-        _check_id(step_id)
-        _check_id(signal)
+        step_id, signal = _checked_id(step_id), _checked_id(signal, "signal")
         text = codec.encode(data, codec.PLAIN, what=f"send_signal {step_id!r}")
         return steps.SendSignalStep(step_id=step_id, signal=signal, data=text, retries=self._options.retries)
 
@@ -173,10 +173,14 @@ class Steps:
         max_concurrency: int | None,
         return_exceptions: bool,  # noqa: FBT001 - private
     ) -> steps.MapStep:
-        _check_id(step_id)
+        step_id = _checked_id(step_id)
         if max_concurrency is not None and (type(max_concurrency) is not int or max_concurrency < 1):
-            message = f"map {step_id!r}: max_concurrency={max_concurrency!r}. Mend: a whole number from 1, or None."
+            message = (
+                f"map {step_id!r}: max_concurrency={shown(max_concurrency)}. Mend: a whole number from 1, or None."
+            )
             raise ConfigError(message)
+        if not isinstance(items, Iterable):
+            raise ConfigError(f"map {step_id!r}: items={shown(items)}. Mend: a list of JSON values.")
         is_function = isinstance(fn, Function)
         values = [item if not is_function or isinstance(item, dict) else {"item": item} for item in items]
         texts = tuple(
@@ -199,7 +203,11 @@ class Steps:
     def _invoke(
         self, step_id: str, function: Function[Any] | str, data: object, timeout: Duration | None, app: str | None
     ) -> steps.InvokeStep:
-        _check_id(step_id)
+        step_id = _checked_id(step_id)
+        if not isinstance(function, Function) and (not isinstance(function, str) or not function):
+            raise ConfigError(f"invoke {step_id!r}: function={shown(function)}. Mend: a Function, or a function's id.")
+        if app is not None and (not isinstance(app, str) or not APP_ID.fullmatch(app)):
+            raise ConfigError(f"invoke {step_id!r}: app={shown(app)}. Mend: an app's id: 1-32 of a-z, 0-9 and '-'.")
         if app is not None and timeout is None:
             raise ConfigError(
                 f"invoke {step_id!r}: app={app!r} needs a timeout. Mend: timeout='1h'; nobody else notices."
@@ -222,18 +230,20 @@ class Steps:
         )
 
     def _send(self, step_id: str, events: object) -> steps.SendStep:
-        _check_id(step_id)
+        step_id = _checked_id(step_id)
         drafts = drafts_of(events, what=f"send_event {step_id!r}")
         return steps.SendStep(step_id=step_id, events=drafts, retries=self._options.retries)
 
 
-def _check_id(step_id: object) -> None:
+def _checked_id(step_id: object, what: str = "step id") -> str:
+    """The id as plain text, which is what records bear: an enum's member is the same as its value."""
     if not isinstance(step_id, str) or not step_id:
-        message = f"step id {step_id!r}. Mend: a string that is not empty, fixed in the code."
+        message = f"{what} {shown(step_id)}. Mend: a string that is not empty, fixed in the code."
         raise ConfigError(message)
-    if len(step_id) > STEP_ID_MAX:
-        message = f"step id {step_id[:40]!r}... has {len(step_id)} characters. Mend: at most {STEP_ID_MAX}."
-        raise ConfigError(message)
+    plain = str.__str__(step_id)
+    if problem := text_problem(plain, STEP_ID_MAX):
+        raise ConfigError(f"{what} {plain[:40]!r}... {problem}")
+    return plain
 
 
 Sendable = Event[Any] | Mapping[str, Any]

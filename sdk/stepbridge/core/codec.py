@@ -11,12 +11,11 @@ import inspect
 import json
 import types
 import typing
-import warnings
 import zlib
 from collections.abc import Callable
 from typing import Any, Final
 
-from stepbridge.core.limits import COMPRESS_BYTES
+from stepbridge.core.limits import COMPRESS_BYTES, INT_BITS_MAX
 from stepbridge.errors import UnserializableOutputError
 
 PLAIN: Final = object()
@@ -57,12 +56,14 @@ def _is_plain(hint: object) -> bool:
     return False
 
 
-@functools.lru_cache(maxsize=1024)
 def return_hint(fn: Callable[..., object]) -> object:
     """The hint by which a function's results are stored: its return annotation, or `PLAIN`."""
     target = getattr(fn, "__func__", fn)
-    if not isinstance(target, types.FunctionType):
-        return PLAIN
+    return _return_hint(target) if isinstance(target, types.FunctionType) else PLAIN
+
+
+@functools.lru_cache(maxsize=1024)
+def _return_hint(target: types.FunctionType) -> object:
     if "return" not in target.__annotations__:
         return PLAIN
     try:
@@ -85,6 +86,19 @@ def encode(value: object, hint: object, *, what: str) -> str:
     Raises:
         UnserializableOutputError: It cannot be stored; names `what`, the path in the value and the mend.
     """
+    try:
+        return _encoded(value, hint, what)
+    except UnserializableOutputError:
+        raise
+    except RecursionError:
+        message = f"{what} returned a value that is nested too deeply, or holds itself. Mend: return a flat one."
+        raise UnserializableOutputError(message) from None
+    except Exception as error:  # whatever code of the value's own raises while it is looked at
+        message = f"{what} returned a value that cannot be looked at: {type(error).__name__}. Mend: return plain JSON."
+        raise UnserializableOutputError(message) from error
+
+
+def _encoded(value: object, hint: object, what: str) -> str:
     promised = _JSON_CLASSES.get(hint) if isinstance(hint, type) else None
     if promised is not None and not isinstance(value, promised):
         message = (
@@ -93,19 +107,13 @@ def encode(value: object, hint: object, *, what: str) -> str:
         )
         raise UnserializableOutputError(message)
     if hint is PLAIN or promised is not None:
-        try:
-            _check_plain(value, what, "$")
-            return dump(value)
-        except RecursionError:
-            message = f"{what} returned a value that is nested too deeply, or holds itself. Mend: return a flat one."
-            raise UnserializableOutputError(message) from None
+        _check_plain(value, what, "$")
+        return dump(value)
     try:
         if not _is_instance(value, hint):
             raise TypeError(f"it is no {_show(hint)}")  # noqa: TRY301 - one mend for all that does not fit
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            text: str = _adapter(hint).dump_json(value, warnings="error").decode()
-            _adapter(hint).validate_json(text)
+        text: str = _adapter(hint).dump_json(value, warnings="error").decode()
+        _adapter(hint).validate_json(text)
     except Exception as error:
         message = (
             f"{what} returned a {type(value).__name__} that does not fit its annotation {_show(hint)}"
@@ -152,12 +160,10 @@ def dump(value: object) -> str:
 
 def _check_plain(value: object, what: str, path: str) -> None:
     kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
+    if kind is str or kind is bool or value is None:
         return
-    if kind is float:
-        if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
-            message = f"{what} returned {value!r} at {path}, which JSON cannot carry. Mend: return None or a string."
-            raise UnserializableOutputError(message)
+    if kind is int or kind is float:
+        _check_number(typing.cast("float", value), what, path)
     elif kind is dict:
         for key, item in typing.cast("dict[object, object]", value).items():
             if type(key) is not str:
@@ -176,6 +182,15 @@ def _check_plain(value: object, what: str, path: str) -> None:
             f"{what} returned a {kind.__module__}.{kind.__qualname__} at {path}, which plain JSON cannot carry."
             f" Mend: {'await it' if inspect.isawaitable(value) else mend}."
         )
+
+
+def _check_number(value: float, what: str, path: str) -> None:
+    if isinstance(value, int) and value.bit_length() > INT_BITS_MAX:
+        message = f"{what} returned an integer of 4,300 digits or more at {path}. Mend: return it as text."
+        raise UnserializableOutputError(message)
+    if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN
+        message = f"{what} returned {value!r} at {path}, which JSON cannot carry. Mend: return None or a string."
+        raise UnserializableOutputError(message)
 
 
 def _show(hint: object) -> str:

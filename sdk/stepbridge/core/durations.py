@@ -22,6 +22,10 @@ _UNITS: Final = {
     for name in names.split()
 }
 _PART: Final = re.compile(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([a-z]+)\s*")
+_CHARACTERS_MAX: Final = 200
+"""Of a duration: a text of a stranger's, as in a Retry-After header, costs no more than one of ours."""
+_LATEST: Final = datetime(9999, 12, 31, tzinfo=UTC)
+"""Of an instant: the last day of the calendar, from which rounding up does not lead out of it."""
 _EXAMPLES: Final = '"30s", "5m", "1h30m", "7 days", a timedelta, or a number of milliseconds'
 
 
@@ -41,14 +45,22 @@ def parse_duration(
     try:
         duration = _read(value)
     except OverflowError:
-        duration = timedelta.max
+        duration = timedelta.min if isinstance(value, int | float) and value < 0 else timedelta.max
     if duration is None:
-        raise ConfigError(f"{what} {value!r} is not a duration. Mend: {_EXAMPLES}.")
+        raise ConfigError(f"{what} {shown(value)} is not a duration. Mend: {_EXAMPLES}.")
     if duration < timedelta(0):
-        raise ConfigError(f"{what} {value!r} is negative. Mend: a duration of zero or more.")
+        raise ConfigError(f"{what} {shown(value)} is negative. Mend: a duration of zero or more.")
     if maximum is not None and duration > maximum:
-        raise ConfigError(f"{what} {value!r} is above the longest allowed. Mend: at most {maximum}.")
+        raise ConfigError(f"{what} {shown(value)} is above the longest allowed. Mend: at most {maximum}.")
     return duration
+
+
+def shown(value: object) -> str:
+    """A value in an error's text: at most 300 characters of it, and its type where it cannot be shown."""
+    try:
+        return f"{value!r:.300}"
+    except Exception:  # noqa: BLE001 - whatever a `__repr__` of the user's raises; an int of too many digits
+        return f"of type {type(value).__name__}"
 
 
 def parse_instant(value: datetime | str, *, what: str = "instant") -> datetime:
@@ -66,7 +78,7 @@ def parse_instant(value: datetime | str, *, what: str = "instant") -> datetime:
         if isinstance(value, str):
             instant = datetime.fromisoformat(value)
         if isinstance(instant, datetime) and instant.utcoffset() is not None:
-            return instant.astimezone(UTC)
+            return min(instant.astimezone(UTC), _LATEST)
     except (ValueError, OverflowError) as error:
         raise ConfigError(
             f"{what} {value!r} is not an instant: {error}. Mend: ISO 8601 with an offset or Z, such"
@@ -94,6 +106,8 @@ def _read(value: object) -> timedelta | None:
 
 
 def _read_text(text: str) -> timedelta | None:
+    if len(text) > _CHARACTERS_MAX:
+        return None
     total, at = timedelta(0), 0
     for part in _PART.finditer(text):
         number, name = part.groups()

@@ -68,6 +68,8 @@ SEEN_INLINE: Final = 16
 """Outside results listed in the head itself; more of them go to a register of their own."""
 FAILURE_CHARACTERS: Final = 4_096
 """Of an error's message that are kept: an item has 400 KB at most, and the head is read at every wake."""
+NAME_CHARACTERS: Final = 256
+"""Of an error's name that are kept: classes can be made with names of any length."""
 STACK_CHARACTERS: Final = 16_384
 """Of a traceback that are kept: its beginning and its end."""
 SYSTEM_EVENT_BYTES: Final = 900_000
@@ -80,8 +82,12 @@ EVENT_ID_MAX: Final = 256
 """Characters of an event's id; a longer one counts as its hash. Ids stand in the records of every run they start."""
 STEP_ID_MAX: Final = 1_024
 """Characters of a step's id, which stands in its record: ids made of an event's data must not outgrow an item."""
+FUNCTION_ID_MAX: Final = 1_024
+"""Bytes of a function's id, which is part of a key of the run list; DynamoDB's have 2,048 at most (2026-11)."""
 DEPTH_MAX: Final = 200
 """Levels of lists and objects in an event: far below what parsers take, so that what was read can be written."""
+INT_BITS_MAX: Final = 14_284
+"""Of an integer: 4,300 digits, the most that Python reads and writes by default (`int_max_str_digits`, 2026-11)."""
 EVENT_BYTES_MAX: Final = 1024 * 1024
 """Of one PutEvents request, so of one event. Source: EventBridge quotas, 2026-01."""
 EVENTS_PER_CALL: Final = 10

@@ -34,9 +34,26 @@ def next_attempt_at(
 
 
 def sound(error: BaseException) -> BaseException:
-    """The error itself; for a `RetryAfterError` whose delay is malformed, a `ConfigError` that says so."""
-    if not isinstance(error, RetryAfterError):
-        return error
+    """The error itself; for a `RetryAfterError` whose delay is malformed, a `ConfigError` that says so.
+
+    From here on an error can be asked for its kind, whatever code of its own that runs.
+    """
+    try:
+        if not isinstance(error, RetryAfterError):
+            return error
+    except Exception as unseen:  # noqa: BLE001 - of user code, and no reason to lose its run
+        name = type(error).__qualname__
+        return RuntimeError(f"an error of {name}, which raises {type(unseen).__name__} where it is looked at")
+    try:
+        return _checked(error)
+    except Exception as broken:  # noqa: BLE001 - a subclass of the user's that is no RetryAfterError but by name
+        return ConfigError(
+            f"{type(error).__name__} does not say when to retry: {type(broken).__name__}."
+            " Mend: call super().__init__(message, retry_after) in it."
+        )
+
+
+def _checked(error: RetryAfterError) -> BaseException:
     after = error.retry_after
     if isinstance(after, datetime):
         if after.tzinfo is not None:

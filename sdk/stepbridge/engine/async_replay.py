@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 
 from stepbridge.context import Context
 from stepbridge.core.limits import CALL_LONGEST, HAND_OVER_GRACE
+from stepbridge.core.retry import sound
 from stepbridge.core.steps import BodyStep, MapStep, RunStep, Step
 from stepbridge.engine.arming import Arming
 from stepbridge.engine.bodies import outcome_of
@@ -380,17 +381,22 @@ class AsyncReplay:
     def _finished(self, task: asyncio.Task[Any]) -> None:
         if self.session.closed:
             return
+        try:
+            outcome = self._outcome_of(task)
+        except Exception as error:  # noqa: BLE001 - else nobody would ever hear of the handler's end
+            outcome = Aborted(error)
+        self._end(outcome)
+
+    def _outcome_of(self, task: asyncio.Task[Any]) -> Outcome:
         if task.cancelled():
             error: BaseException | None = asyncio.CancelledError("the handler cancelled itself")
         else:
             error = task.exception()
         if error is not None:
-            error = decisive(error)
+            error = decisive(sound(error))
         if isinstance(error, LEAVING):
-            self._end(Aborted(error))
-            return
-        value = None if error is not None else task.result()
-        self._end(self.session.outcome_of(value, error))
+            return Aborted(error)
+        return self.session.outcome_of(None if error is not None else task.result(), error)
 
     def _end(self, outcome: Outcome) -> None:
         if not self._outcome.done():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from stepbridge.core.limits import FAILURE_CHARACTERS, STACK_CHARACTERS
+from stepbridge.core.limits import FAILURE_CHARACTERS, NAME_CHARACTERS, STACK_CHARACTERS
 from stepbridge.core.records import Failure
 from stepbridge.errors import NonRetriableError, StepError, StepInterruptedError
 
@@ -17,23 +17,45 @@ LEAVING: Final = (KeyboardInterrupt, GeneratorExit)
 
 
 def failure_of(error: BaseException) -> Failure:
-    """An error as it is recorded; a `StepError` keeps the original's name and message."""
+    """An error as it is recorded; a `StepError` keeps the original's name and message.
+
+    Whatever the error's own code does while it is looked at, and whatever it holds where texts are expected.
+    """
+    name, message, stack = type(error).__name__, "", ""
     if isinstance(error, StepError):
-        message = _cut(error.message, FAILURE_CHARACTERS)
-        return Failure(name=error.name, message=message, stack=error.stack or _stack(error))
-    return Failure(name=type(error).__name__, message=_cut(_message(error), FAILURE_CHARACTERS), stack=_stack(error))
+        name, message, stack = (_held(error, attribute) for attribute in ("name", "message", "stack"))
+    return Failure(
+        name=_cut(name or type(error).__name__, NAME_CHARACTERS),
+        message=_cut(message or _message(error), FAILURE_CHARACTERS),
+        stack=_ends(stack or _stack(error)),
+    )
+
+
+def _held(error: StepError, attribute: str) -> str:
+    """What a `StepError` says; nothing, where a subclass of the user's has not called `__init__`."""
+    try:
+        value = getattr(error, attribute)
+    except Exception:  # noqa: BLE001 - of user code, and no reason to lose its run
+        return ""
+    return value if type(value) is str else ""
 
 
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - of user code, and no reason to lose its run
+    except BaseException:  # noqa: BLE001 - of user code, and no reason to lose its run
         return f"an error of {type(error).__qualname__}, which cannot be shown: its __str__ raises"
 
 
 def _cut(text: str, most: int) -> str:
     """The beginning of a text that is too long to be kept beside a run, and how much is left out."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text) - most} characters more)"
+
+
+def _ends(text: str) -> str:
+    """Beginning and end of a traceback that is too long to be kept."""
+    half = STACK_CHARACTERS // 2
+    return text if len(text) <= STACK_CHARACTERS else f"{text[:half]}\n...\n{text[-half:]}"
 
 
 def step_error(failure: Failure, *, step_id: str, attempts: int) -> StepError:
@@ -49,15 +71,25 @@ def decisive(error: BaseException) -> BaseException:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
+    """In their order, at any depth."""
+    todo = [error]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, BaseExceptionGroup):
+            todo += reversed(one.exceptions)
+        else:
+            yield one
 
 
 def _stack(error: BaseException) -> str:
     """The traceback without our own frames."""
+    try:
+        return _formatted(error)
+    except Exception as unshown:  # noqa: BLE001 - groups in groups without end, code of the error's own
+        return f"the traceback cannot be shown: {type(unshown).__name__}"
+
+
+def _formatted(error: BaseException) -> str:
     whole = traceback.TracebackException.from_exception(error)
     seen: set[int] = set()
     part: traceback.TracebackException | None = whole
@@ -66,9 +98,4 @@ def _stack(error: BaseException) -> str:
         own = [frame for frame in part.stack if not frame.filename.startswith(_OWN)]
         part.stack = traceback.StackSummary.from_list(own)
         part = part.__cause__ or part.__context__
-    text = "".join(whole.format())
-    return (
-        text
-        if len(text) <= STACK_CHARACTERS
-        else f"{text[: STACK_CHARACTERS // 2]}\n...\n{text[-STACK_CHARACTERS // 2 :]}"
-    )
+    return "".join(whole.format())
