@@ -193,6 +193,20 @@ def test_all_of_them_at_once_on_the_aws_adapters() -> None:
 
 
 # -- what a queue's own messages may be ----------------------------------------------------------------
+def forged(**fields: Any) -> str:
+    """A start message with these fields instead of its own."""
+    event = ["go", "e", 1_735_689_600_000, "test"]
+    row = {"stepbridge": 1, "k": "start", "r": "x" * 26, "f": "all", "e": event, "d": ["t", "{}"], "t": event[2]}
+    return json.dumps({**row, **fields})
+
+
+def item(**fields: Any) -> str:
+    """The same of an item of a map."""
+    parent = ["r" * 26, "k" * 16, "s", 0, [0, 1, 0, "", ""], ""]
+    row = {"stepbridge": 1, "k": "item", "p": parent, "f": "builtins:str", "v": ["t", "1"], "n": [0, 1]}
+    return json.dumps({**row, **fields})
+
+
 FORGED = {
     "no kind": '{"stepbridge":1}',
     "another version": '{"stepbridge":2,"k":"go","r":"x","why":"y"}',
@@ -205,6 +219,30 @@ FORGED = {
     "data of no kind": '{"stepbridge":1,"k":"start","r":"x","f":"f","e":["a","b",1,"c"],"d":7,"t":1}',
     "a parent of no kind": '{"stepbridge":1,"k":"item","p":7,"f":"f","v":["t","1"],"n":[0,1]}',
     "no attempts": '{"stepbridge":1,"k":"item","p":["r","k","i",0],"f":"f","v":["t","1"],"n":[]}',
+    "a run of a path": forged(r="x#y/../z"),
+    "a run without end": forged(r="x" * 3_000),
+    "a function of half a character": forged(f="\ud800"),
+    "a function that is null": forged(f=None),
+    "a function without end": forged(f="x" * 5_000),
+    "an event that is null": forged(e=[None, None, None, None]),
+    "an event of no time": forged(e=["go", "e", "now", "test"]),
+    "an event beyond all time": forged(e=["go", "e", 10**30, "test"]),
+    "an event of the year 9999": forged(t=253_402_300_799_999),
+    "a beginning that is true": forged(t=True),
+    "luggage that is a list": forged(x=[1]),
+    "luggage of numbers": forged(x={"rerun_of": 1}),
+    "data that is a number": forged(d=["t", 5]),
+    "a parent of numbers": forged(p=[1, 2, 3, 4]),
+    "a parent of a path": forged(p=["x#y", "k" * 16, "s", 0]),
+    "an item of no map": item(p=["r" * 26, "k" * 16, "s", 0]),
+    "an item outside its map": item(p=["r" * 26, "k" * 16, "s", 0, [5, 1, 0, "", ""], ""]),
+    "an item below its map": item(p=["r" * 26, "k" * 16, "s", 0, [-1, 1, 0, "", ""], ""]),
+    "an item of no function": item(f=None),
+    "an item of text attempts": item(n=["0", "1"]),
+    "a wake of the year 9999": '{"stepbridge":1,"k":"go","r":"x","why":"y","due":253402300799999}',
+    "a cancel of a path": '{"stepbridge":1,"k":"cancel","r":"x#y","why":"z"}',
+    "a cancel for a list": '{"stepbridge":1,"k":"cancel","r":"x","why":[1]}',
+    "a tick of the year 9999": '{"stepbridge":1,"k":"tick","f":"all","at":"9999-12-31T23:59:59Z"}',
     "a tick of no time": '{"stepbridge":1,"k":"tick","f":"f","at":5}',
     "a tick of nobody": '{"stepbridge":1,"k":"tick","f":null,"at":"2025-01-01T00:00:00Z"}',
 }
@@ -219,6 +257,7 @@ def test_a_forged_message_is_buried(body: str, bench_of: Callable[[App], Bench])
     bench.drain()
     assert bench.run("well").status == "COMPLETED"
     assert len(bench.stack.queue.dead) == 1
+    assert {item["fn"] for item in bench.stack.table.items() if item["sk"] == "#"} == {"well"}
 
 
 JSON = st.recursive(
@@ -253,6 +292,9 @@ SPOOFED: dict[str, tuple[str, Any]] = {
     "a run of no form": ("stepbridge/invoke.shop", {**CHILD, "run_id": "../#/"}),
     "a run that is an object": ("stepbridge/invoke.shop", {**CHILD, "run_id": {"a": 1}}),
     "data that is no JSON": ("stepbridge/invoke.shop", {**CHILD, "data": "no json"}),
+    "data that holds no number": ("stepbridge/invoke.shop", {**CHILD, "data": '{"a":NaN}'}),
+    "data beyond all numbers": ("stepbridge/invoke.shop", {**CHILD, "data": '{"a":1e400}'}),
+    "data too deep": ("stepbridge/invoke.shop", {**CHILD, "data": nested(DEPTH_MAX + 10)}),
     "data that is no object": ("stepbridge/invoke.shop", {**CHILD, "data": "[1]"}),
     "data that is no text": ("stepbridge/invoke.shop", {**CHILD, "data": {"a": 1}}),
     "a function that is a list": ("stepbridge/invoke.shop", {**CHILD, "function_id": []}),
@@ -262,6 +304,7 @@ SPOOFED: dict[str, tuple[str, Any]] = {
     "an occurrence beyond all": ("stepbridge/invoke.shop", {**CHILD, "parent": [*PARENT[:3], 10**30]}),
     "a reply to nobody": ("stepbridge/reply.shop", {"output": "1", "error": None}),
     "a reply that is no JSON": ("stepbridge/reply.shop", {"parent": PARENT, "output": "{", "error": None}),
+    "a reply that is no number": ("stepbridge/reply.shop", {"parent": PARENT, "output": "NaN", "error": None}),
     "an error too short": ("stepbridge/reply.shop", {"parent": PARENT, "output": None, "error": ["a"]}),
     "an error of numbers": ("stepbridge/reply.shop", {"parent": PARENT, "output": None, "error": [1, 2, 3]}),
     "a cancel of nobody": ("stepbridge/cancel.shop", {"reason": "x"}),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b32encode
 from functools import lru_cache
 from hashlib import sha256
+from typing import Final
 
 
 def digest(*parts: str, length: int = 26) -> str:
@@ -13,6 +15,14 @@ def digest(*parts: str, length: int = 26) -> str:
     hashed = sha256(text.encode("utf-8", "surrogatepass")).digest()
     enough = -(-length // 8) * 5  # bytes of whole groups of 8 characters; more would be encoded to be cut off
     return b32encode(hashed[:enough])[:length].decode().lower()
+
+
+_ID: Final = re.compile("[A-Za-z0-9_-]{1,64}", re.ASCII)
+
+
+def is_id(given: object) -> bool:
+    """Whether it may be an id of ours: it becomes part of keys, so it holds nothing that parts them."""
+    return isinstance(given, str) and _ID.fullmatch(given) is not None
 
 
 def run_id(app_id: str, function_id: str, event_name: str, event_id: str) -> str:

@@ -80,6 +80,8 @@ EVENT_TS_MAX_MS: Final = 32_503_680_000_000
 """The year 3000: a later time than any that an event means, and one that dates can still be added to."""
 EVENT_ID_MAX: Final = 256
 """Characters of an event's id; a longer one counts as its hash. Ids stand in the records of every run they start."""
+OCCURRENCES_MAX: Final = 1_000_000
+"""Of one step id in a run, as another app may name them."""
 STEP_ID_MAX: Final = 1_024
 """Characters of a step's id, which stands in its record: ids made of an event's data must not outgrow an item."""
 FUNCTION_ID_MAX: Final = 1_024

@@ -7,15 +7,17 @@ cannot, because EventBridge wraps it in its envelope.
 from __future__ import annotations
 
 import json
+import typing
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from stepbridge.core.ids import is_id
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.items import parent_of, parent_row
-from stepbridge.core.limits import FORMAT_VERSION
-from stepbridge.core.records import Blob, EventRecord, Parent, Stored
+from stepbridge.core.limits import EVENT_TS_MAX_MS, FORMAT_VERSION, FUNCTION_ID_MAX, OCCURRENCES_MAX, STEP_ID_MAX
+from stepbridge.core.records import Blob, EventRecord, MapItem, Parent, Stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,21 +143,76 @@ def work_of(body: str) -> Work:
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
         message = f"not a message of this engine: {type(error).__name__}"
         raise ValueError(message) from error
-    if not isinstance(name := _subject(work), str) or not name:
-        message = "not a message of this engine: it names no run"
+    if (problem := _problem(work)) is not None:
+        message = f"not a message of this engine: {problem}"
         raise ValueError(message)
     return work
 
 
-def _subject(work: Work) -> object:
-    """The run, or the function, that it is about."""
+# -- whoever may send to the queue may send such a one ---------------------------------------------
+def _problem(work: Work) -> str | None:
+    """What is wrong with work that is of the right kind; ids become keys, and instants are added to."""
     match work:
-        case Tick():
-            return work.function_id
+        case Start():
+            return _start_problem(work) or parent_problem(work.parent) or _extra_problem(work.extra)
         case Item():
-            return work.parent.run_id
+            if work.parent.item is None or not all(isinstance(text, str) for text in (work.target, work.parent.app)):
+                return "it names no item, or no function"
+            if not all(type(number) is int and number >= 0 for number in (work.attempt, work.max_attempts)):
+                return "its attempts are no numbers"
+            return parent_problem(work.parent) or _extra_problem(work.extra)
+        case Tick():
+            return _function_problem(work.function_id) or _time_problem(to_ms(work.at))
+        case Cancel() if not isinstance(work.reason, str):
+            return "its reason is no text"
         case _:
-            return work.run_id
+            return None if is_id(work.run_id) else "its run has no id of ours"
+
+
+def _start_problem(work: Start) -> str | None:
+    event = work.event
+    if not is_id(work.run_id):
+        return "its run has no id of ours"
+    if not all(isinstance(text, str) for text in (event.name, event.id, event.source)):
+        return "its event is malformed"
+    return _function_problem(work.function_id) or _time_problem(event.ts)
+
+
+def _function_problem(function_id: object) -> str | None:
+    try:
+        known = isinstance(function_id, str) and 0 < len(function_id.encode()) <= FUNCTION_ID_MAX
+    except UnicodeEncodeError:
+        known = False
+    return None if known else "it names no function"
+
+
+def _time_problem(ms: object) -> str | None:
+    return None if type(ms) is int and 0 <= ms <= EVENT_TS_MAX_MS else "it names no time"
+
+
+def parent_problem(parent: Parent | None) -> str | None:
+    """What is wrong with a parent as a stranger may name it."""
+    if parent is None:
+        return None
+    if not is_id(parent.run_id) or not is_id(parent.step_key) or not is_id(parent.app or "-"):
+        return "its parent has no ids of ours"
+    match parent.step_id, parent.occurrence, parent.item:
+        case str(step_id), int(occurrence), item if len(step_id) <= STEP_ID_MAX and 0 <= occurrence < OCCURRENCES_MAX:
+            return None if item is None else _item_problem(item)
+    return "its parent's step is malformed"
+
+
+def _item_problem(item: MapItem) -> str | None:
+    numbers, texts = (item.index, item.count, item.lanes), (item.source, item.target)
+    if all(type(n) is int for n in numbers) and all(isinstance(text, str) for text in texts):
+        return None if 0 <= item.index < item.count and item.lanes >= 0 else "its item is outside its map"
+    return "its item is malformed"
+
+
+def _extra_problem(extra: object) -> str | None:
+    if isinstance(extra, dict) and all(isinstance(text, str) for text in extra.values()):
+        return None
+    return "what it carries along is no texts"
 
 
 def _work_of(body: str) -> Work:
@@ -171,11 +228,11 @@ def _work_of(body: str) -> Work:
                 function_id=row["f"],
                 event=EventRecord(name=name, id=event_id, ts=ts, source=source, data=_stored(row["d"])),
                 parent=parent_of(row["p"]) if "p" in row else None,
-                created_at=from_ms(row["t"]),
+                created_at=_instant(row["t"]),
                 extra=row.get("x", {}),
             )
         case "go":
-            return Go(run_id=row["r"], why=row["why"], due_at=from_ms(row["due"]) if "due" in row else None)
+            return Go(run_id=row["r"], why=row["why"], due_at=_instant(row["due"]) if "due" in row else None)
         case "resume":
             return Resume(run_id=row["r"])
         case "cancel":
@@ -189,12 +246,19 @@ def _work_of(body: str) -> Work:
                 value=_stored(row["v"]),
                 attempt=row["n"][0],
                 max_attempts=row["n"][1],
-                due_at=from_ms(row["due"]) if "due" in row else None,
+                due_at=_instant(row["due"]) if "due" in row else None,
                 extra=row.get("x", {}),
             )
         case other:
             message = f"unknown kind of message {other!r}"
             raise ValueError(message)
+
+
+def _instant(ms: object) -> datetime:
+    if (problem := _time_problem(ms)) is not None:
+        message = f"not a message of this engine: {problem}"
+        raise ValueError(message)
+    return from_ms(typing.cast("int", ms))
 
 
 def _stored_row(stored: Stored) -> list[str]:
@@ -209,4 +273,7 @@ def _stored_row(stored: Stored) -> list[str]:
 
 def _stored(row: list[str]) -> Stored:
     tag, text = row
+    if not isinstance(text, str):
+        message = "not a message of this engine: a value is no text"
+        raise ValueError(message)  # noqa: TRY004 - callers bury what is a ValueError
     return text if tag == "t" else b64decode(text) if tag == "z" else Blob(text)

@@ -6,27 +6,23 @@ through. All are idempotent: run ids and registers are the same however often an
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
 from stepbridge.core import ids
 from stepbridge.core.codec import dump
+from stepbridge.core.envelope import parsed
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.items import parent_of, parent_row
-from stepbridge.core.limits import FAILURE_CHARACTERS, STACK_CHARACTERS, STEP_ID_MAX
-from stepbridge.core.messages import Cancel, Go, Start, Work
+from stepbridge.core.limits import FAILURE_CHARACTERS, STACK_CHARACTERS
+from stepbridge.core.messages import Cancel, Go, Start, Work, parent_problem
 from stepbridge.core.records import EventRecord, Failure, Kind, Mark, Parent, Register
 from stepbridge.core.steps import Draft
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.publish import entries_of
 from stepbridge.engine.store import Store
 from stepbridge.ports import Ports
-
-OCCURRENCES_MAX: Final = 1_000_000
-_NAME: Final = re.compile("[A-Za-z0-9-]{1,64}", re.ASCII)
 
 REQUEST: Final = "stepbridge/invoke."
 REPLY: Final = "stepbridge/reply."
@@ -133,14 +129,11 @@ def _text(data: dict[str, Any], name: str) -> str:
 
 def _name(data: dict[str, Any], name: str) -> str:
     """A run's id: it becomes part of keys, so it holds nothing that parts them."""
-    return _checked_name(_text(data, name), name)
-
-
-def _checked_name(value: object, what: str) -> str:
-    if not isinstance(value, str) or not _NAME.fullmatch(value):
-        message = f"{what} is no id of ours"
+    text = _text(data, name)
+    if not ids.is_id(text):
+        message = f"{name} is no id of ours"
         raise ValueError(message)
-    return value
+    return text
 
 
 def _parent(data: dict[str, Any]) -> Parent:
@@ -153,15 +146,10 @@ def _parent(data: dict[str, Any]) -> Parent:
     except (TypeError, ValueError) as error:
         message = "parent is malformed"
         raise ValueError(message) from error
-    _checked_name(parent.run_id, "the parent's run")
-    _checked_name(parent.step_key, "the parent's step")
-    _checked_name(parent.app or "-", "the parent's app")
-    match parent.step_id, parent.occurrence:
-        case str(step_id), int(occurrence) if len(step_id) <= STEP_ID_MAX and 0 <= occurrence < OCCURRENCES_MAX:
-            return replace(parent, item=None)
-        case _:
-            message = "parent is malformed"
-            raise ValueError(message)
+    parent = replace(parent, item=None)
+    if (problem := parent_problem(parent)) is not None:
+        raise ValueError(problem)
+    return parent
 
 
 def _output(data: dict[str, Any]) -> str | None:
@@ -180,11 +168,7 @@ def _object(text: str) -> None:
 
 
 def _json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except RecursionError as error:
-        message = "it is nested too deeply"
-        raise ValueError(message) from error
+    return parsed(text)
 
 
 def _error(data: dict[str, Any]) -> list[str] | None:

@@ -11,7 +11,7 @@ from stepbridge.core.codec import dump
 from stepbridge.core.ids import run_id as run_id_of
 from stepbridge.core.ids import schedule_name, system_event_id
 from stepbridge.core.instants import from_ms, to_ms
-from stepbridge.core.limits import SYSTEM_EVENT_BYTES
+from stepbridge.core.limits import FAILURE_CHARACTERS, SYSTEM_EVENT_BYTES
 from stepbridge.core.messages import Cancel, Go, Start, Work, message_text
 from stepbridge.core.records import (
     ArmedChild,
@@ -84,7 +84,7 @@ class Finish:
             function_id="",
             status=Status.CANCELLED,
             event=EventRecord(name="", id="", ts=0, source="", data="{}"),
-            failure=Failure(name="CancelledError", message=reason),
+            failure=Failure(name="CancelledError", message=reason[:FAILURE_CHARACTERS]),
             created_at=now,
             ended_at=now,
         )

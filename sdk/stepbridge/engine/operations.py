@@ -12,6 +12,7 @@ from typing import Final
 
 from stepbridge.core import ids
 from stepbridge.core.conditions import Item
+from stepbridge.core.durations import shown
 from stepbridge.core.history import history_of, is_outside
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.items import index_partition
@@ -60,18 +61,18 @@ class Operations:
         return self._reader.view(self._head(run_id))
 
     def _head(self, run_id: str) -> Head:
-        head = self._store.head(run_id)
+        head = self._store.head(run_id) if ids.is_id(run_id) else None
         if head is None:
-            raise UnknownError(f"there is no run {run_id!r:.80} (it has not begun, or its records have expired)")
+            raise UnknownError(f"there is no run {shown(run_id)} (it has not begun, or its records have expired)")
         return head
 
     def cancel(self, run_id: str) -> None:
         """Ends the run, even one that has not begun; a run that has ended stays as it is."""
-        self._tell(Cancel(run_id=run_id, reason="cancelled by a client"))
+        self._tell(Cancel(run_id=_checked(run_id), reason="cancelled by a client"))
 
     def resume(self, run_id: str) -> None:
         """A parked run goes on; any other is woken, which does nothing to it."""
-        self._tell(Resume(run_id=run_id))
+        self._tell(Resume(run_id=_checked(run_id)))
 
     def _tell(self, work: Work) -> None:
         self._ports.queue.send([Outgoing(body=message_text(work))])
@@ -197,7 +198,7 @@ class Operations:
         """The rows of the list index, newest first: what is older than the cursor, and not than `since`."""
         now = self._ports.clock.now()
         oldest = max(since or now - RETENTION, now - RETENTION - RUN_MAX).astimezone(UTC)
-        day = now if cursor is None else from_ms(int(cursor[:13]))
+        day = now if cursor is None else min(from_ms(int(cursor[:13])), now)
         end = f"{to_ms(oldest):013}"
         while day.date() >= oldest.date():
             shelves = [self._shelf(index_partition(function, day), cursor, limit) for function in functions]
@@ -214,6 +215,12 @@ class Operations:
             if len(rows) < limit:
                 return
             after = str(rows[-1]["gs"])
+
+
+def _checked(run_id: str) -> str:
+    if not ids.is_id(run_id):
+        raise UnknownError(f"no run has the id {shown(run_id)}")
+    return run_id
 
 
 def new_run_id(run_id: str, chance: str) -> str:
