@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -65,10 +65,10 @@ class Timeouts:
     finish: Duration | None = None
 
 
-def check_path(path: str, what: str) -> str:
+def check_path(path: object, what: str) -> str:
     """`path` as it is, or a `ConfigError`: a dotted path below an event, `data.orderId` say."""
     parts = path.split(".") if isinstance(path, str) else [""]
-    if parts[0] not in _FIELDS or not all(parts):
+    if not isinstance(path, str) or parts[0] not in _FIELDS or not all(parts):
         message = f"{what}: {shown(path)} is no path of an event."
         message += f" Mend: 'data.orderId', or another of {', '.join(_FIELDS)}."
         raise ConfigError(message)
@@ -119,7 +119,7 @@ def _terms(match: Mapping[str, object], what: str) -> dict[str, object]:
     return dict(match)
 
 
-def waits_of(waits: Sequence[EventMatch], what: str) -> tuple[Pattern, ...]:
+def waits_of(waits: object, what: str) -> tuple[Pattern, ...]:
     """A function's `waits=`, checked; `lookback=True` there means as long as a run may last."""
     patterns = []
     for one in waits if isinstance(waits, list | tuple) else [waits]:
@@ -130,7 +130,7 @@ def waits_of(waits: Sequence[EventMatch], what: str) -> tuple[Pattern, ...]:
     return tuple(patterns)
 
 
-def cancellers_of(cancel: Sequence[Cancel], what: str) -> tuple[Canceller, ...]:
+def cancellers_of(cancel: object, what: str) -> tuple[Canceller, ...]:
     """A function's `cancel=`, checked."""
     cancellers = []
     for one in cancel if isinstance(cancel, list | tuple) else [cancel]:
@@ -155,7 +155,7 @@ def limits_of(timeouts: Any, what: str) -> Limits:
     return Limits(start=span(timeouts.start, "start"), finish=span(timeouts.finish, "finish"))
 
 
-def idempotency_of(path: str | None, what: str) -> str | None:
+def idempotency_of(path: object, what: str) -> str | None:
     """A function's `idempotency=` as a path below the event, or a `ConfigError`."""
     if path is None:
         return None

@@ -201,7 +201,7 @@ class Steps:
         )
 
     def _invoke(
-        self, step_id: str, function: Function[Any] | str, data: object, timeout: Duration | None, app: str | None
+        self, step_id: str, function: object, data: object, timeout: Duration | None, app: object
     ) -> steps.InvokeStep:
         step_id = _checked_id(step_id)
         if not isinstance(function, Function) and (not isinstance(function, str) or not function):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from stepbridge.testing import Simulation
-from tests.golden.stories import FOLDER, STORY, snapshot
+from tests.golden.stories import FOLDER, snapshot, story_of
 
 _ROOT: Final = Path(__file__).parents[2]
 """Stands in tracebacks."""
@@ -25,10 +25,11 @@ def main(version: str) -> None:
         raise SystemExit(f"{found[0]} is there: a history is recorded once.")
     app = importlib.import_module(f"tests.golden.{version}.app").app
     with Simulation(app, backend="memory") as sim:
-        for number, act in enumerate(STORY):
+        story = story_of(version)
+        for number, act in enumerate(story):
             _write(folder / f"{number:02}.json", snapshot(sim))
             act(sim)
-        _write(folder / f"{len(STORY):02}.json", snapshot(sim))
+        _write(folder / f"{len(story):02}.json", snapshot(sim))
 
 
 def _write(path: Path, held: dict[str, Any]) -> None:

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from stepbridge import App
 from stepbridge.core.instants import from_ms, to_ms
+from stepbridge.core.limits import CRASH_LIMIT
 from stepbridge.engine.finish import FAILED
+from stepbridge.engine.operations import Operations, new_run_id
 from stepbridge.local.simulated import site_of
 from stepbridge.memory.world import World
 from stepbridge.testing import RunView, Simulation
@@ -34,6 +36,53 @@ STORY: Final[tuple[Callable[[Simulation], object], ...]] = (
     lambda sim: sim.run_until_idle(),
 )
 """In this order; a snapshot stands before each, and one at the end."""
+
+
+def _resume(sim: Simulation, function_id: str) -> None:
+    _operations(sim).resume(sim.run(function_id).run_id)
+    sim.advance("0s")
+
+
+def _rerun(sim: Simulation, number: int, from_step: str | None) -> None:
+    """Of the first run; the new one's id follows from the number."""
+    run_id = sim.runs("again")[0].run_id
+    _operations(sim).rerun(run_id, new_run_id(run_id, str(number)), from_step)
+    sim.advance("0s")
+
+
+def _operations(sim: Simulation) -> Operations:
+    (site,) = sim._sites
+    return Operations(site.app.id, site.ports, ())
+
+
+def _crash(sim: Simulation) -> None:
+    sim.crash("boom", times=CRASH_LIMIT + 1)  # the first of them has recorded a step
+    sim.send("crash", DATA, id="crash-1")
+    sim.advance("10h")
+
+
+STOPPED: Final[tuple[Callable[[Simulation], object], ...]] = (
+    lambda sim: sim.send("go", DATA, id="go-1"),
+    lambda sim: sim.advance("20m"),
+    lambda sim: sim.send("paid", {"id": 7}, id="paid-1"),
+    lambda sim: sim.advance("45m"),
+    lambda sim: _rerun(sim, 1, "refused"),
+    lambda sim: sim.advance("30m"),
+    lambda sim: _rerun(sim, 2, None),
+    lambda sim: sim.advance("2h"),
+    lambda sim: _resume(sim, "parked"),
+    lambda sim: _resume(sim, "parked-sync"),
+    _crash,
+    lambda sim: _resume(sim, "crashes"),
+    lambda sim: _rerun(sim, 3, "nap"),
+    lambda sim: sim.run_until_idle(),
+)
+"""Of runs that are parked and resumed, and of runs that are run again."""
+
+
+def story_of(version: str) -> tuple[Callable[[Simulation], object], ...]:
+    """What happens to the app in the folder `version`."""
+    return STOPPED if version.endswith("_stopped") else STORY
 
 
 def snapshot(sim: Simulation) -> dict[str, Any]:

@@ -115,16 +115,26 @@ class Dispatcher:
         self._loop.close()
 
 
-def messages_of(event: Mapping[str, Any]) -> Sequence[Message]:
+def messages_of(event: object) -> Sequence[Message]:
     """The messages of Lambda's event.
 
     Raises:
         ValueError: It is of another service, or of none; says what was expected.
     """
-    records = event.get("Records")
-    if not isinstance(records, list) or any(record.get("eventSource") != _SQS for record in records):
+    records = event.get("Records") if isinstance(event, Mapping) else None
+    if not isinstance(records, list) or not all(_is_of_sqs(record) for record in records):
         raise ValueError(
             f"This function takes events of its SQS queue, not {event!s:.120}."
             " Mend: send events to the bus; the stack's event source mapping calls this function."
         )
     return [message_of(record) for record in records]
+
+
+def _is_of_sqs(record: object) -> bool:
+    """Whether it is such a record, with all that is needed of one."""
+    return (
+        isinstance(record, Mapping)
+        and record.get("eventSource") == _SQS
+        and all(isinstance(record.get(name), str) for name in ("messageId", "receiptHandle", "body"))
+        and all(isinstance(record.get(name, {}), Mapping) for name in ("attributes", "messageAttributes"))
+    )

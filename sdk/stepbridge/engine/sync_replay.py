@@ -73,7 +73,13 @@ class SyncReplay:
             )
             raise RuntimeError(message)
         session = self.session
-        if thread in self._suspended or session.closed:
+        if session.closed:  # a thread of the pool, in which another run's handler runs by now
+            message = (
+                f"step {step.step_id!r} is called by the context of run {session.run_id}, whose invocation is over."
+                " Mend: use the context that the handler is given, and keep it nowhere."
+            )
+            raise RuntimeError(message)
+        if thread in self._suspended:
             self._warn_swallowed()
             raise Suspended
         call = session.identify(step, 3)
