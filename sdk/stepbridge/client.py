@@ -11,6 +11,7 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
+from stepbridge.core.durations import shown
 from stepbridge.core.instants import to_ms
 from stepbridge.core.records import Status
 from stepbridge.core.steps import Draft
@@ -18,7 +19,7 @@ from stepbridge.engine import tracing
 from stepbridge.engine.operations import Operations, new_run_id
 from stepbridge.engine.publish import entries_of
 from stepbridge.errors import ConfigError
-from stepbridge.events import Event, drafts_of
+from stepbridge.events import Event, drafts_of, text_problem
 from stepbridge.ports import Ports
 from stepbridge.views import Page, RunView, Steps, StepView
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 Sendable = Event[Any] | Mapping[str, Any]
 LIMIT_MAX: Final = 1_000
 """Runs of a page."""
+_TEXT_MAX: Final = 2_048
+"""Characters of an id or a cursor: more than any has."""
 _NO_ERROR: Final = 400
 """HTTP's first status that is one."""
 _ERRORS: Final[Mapping[int, type[Exception]]] = {404: LookupError, 500: RuntimeError}
@@ -98,6 +101,7 @@ class Client:
         Raises:
             LookupError: There is none.
         """
+        _check_text("get_run: run_id", run_id)
         return self._backend.get_run(run_id)
 
     def list_runs(
@@ -122,10 +126,12 @@ class Client:
             ConfigError: One of them is malformed; or it is a stack, and no function is named.
         """
         wanted = None if status is None else _status(status)
-        if since is not None and since.tzinfo is None:
-            raise ConfigError(f"list_runs: since={since} has no zone. Mend: datetime(..., tzinfo=UTC).")
-        if not 1 <= limit <= LIMIT_MAX:
-            raise ConfigError(f"list_runs: limit={limit}. Mend: 1 to {LIMIT_MAX}.")
+        if since is not None and (not isinstance(since, datetime) or since.tzinfo is None):
+            raise ConfigError(f"list_runs: since={shown(since)} has no zone. Mend: datetime(..., tzinfo=UTC).")
+        if type(limit) is not int or not 1 <= limit <= LIMIT_MAX:
+            raise ConfigError(f"list_runs: limit={shown(limit)}. Mend: 1 to {LIMIT_MAX}.")
+        for name, text in (("function_id", function_id), ("cursor", cursor)):
+            _check_text(f"list_runs: {name}", text or "-")
         return self._backend.list_runs(function_id=function_id, status=wanted, since=since, limit=limit, cursor=cursor)
 
     def cancel(self, run_id: str) -> None:
@@ -134,16 +140,18 @@ class Client:
         On a stack even a run that has not begun is cancelled, so no run is unknown there.
 
         Raises:
-            LookupError: The local server has no such run.
+            LookupError: The local server has no such run; or no run can have such an id.
         """
+        _check_text("cancel: run_id", run_id)
         self._backend.cancel(run_id)
 
     def resume(self, run_id: str) -> None:
         """Asks a `PARKED` run to go on, which follows within moments; any other run stays as it is.
 
         Raises:
-            LookupError: The local server has no such run.
+            LookupError: The local server has no such run; or no run can have such an id.
         """
+        _check_text("resume: run_id", run_id)
         self._backend.resume(run_id)
 
     def rerun(self, run_id: str, from_step: str | None = None) -> str:
@@ -159,6 +167,8 @@ class Client:
         Raises:
             LookupError: There is no such run or step.
         """
+        _check_text("rerun: run_id", run_id)
+        _check_text("rerun: from_step", "-" if from_step is None else from_step)
         return self._backend.rerun(run_id, from_step)
 
 
@@ -249,7 +259,7 @@ class _Server:
 
     def __init__(self, url: str) -> None:
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(url if isinstance(url, str) else "")
             host, self._port = parts.hostname, parts.port
         except ValueError:
             host, parts = None, urlsplit("")
@@ -330,9 +340,17 @@ class _Server:
         raise _ERRORS.get(status, ConfigError)(message)
 
 
-def _status(text: str) -> str:
+def _check_text(what: str, given: object) -> None:
+    """Raises a `ConfigError` for what can be no name of anything."""
+    if not isinstance(given, str):
+        raise ConfigError(f"{what}={shown(given)}. Mend: a string.")
+    if problem := text_problem(given, _TEXT_MAX):
+        raise ConfigError(f"{what} {given[:40]!r}... {problem}")
+
+
+def _status(text: object) -> str:
     try:
-        return Status(text.upper()).value
+        return Status(str(text).upper()).value
     except ValueError as error:
         raise ConfigError(f"list_runs: status={text!r:.80}. Mend: one of {', '.join(Status)}.") from error
 

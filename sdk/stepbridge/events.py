@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, cast
 
@@ -80,7 +81,7 @@ def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - p
         raise ConfigError(message)
     data = checked.data
     try:
-        text = data.model_dump_json() if isinstance(data, BaseModel) else codec.encode(data, codec.PLAIN, what=what)
+        text = _object_text(data, what) if isinstance(data, BaseModel) else codec.encode(data, codec.PLAIN, what=what)
     except UnserializableOutputError as error:
         found = str(error).partition(". Mend:")[0].removeprefix(what).replace(" returned ", " has ", 1)
         message = (
@@ -95,6 +96,20 @@ def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - p
         )
         raise ConfigError(message)
     return Draft(name=checked.name, data=text, id=checked.id, ts=checked.ts, source=checked.source)
+
+
+def _object_text(data: BaseModel, what: str) -> str:
+    """A model as JSON text."""
+    try:
+        text = data.model_dump_json()
+    except Exception as error:  # whatever a serializer of the user's raises
+        found = f"{what} returned a {type(data).__name__} that JSON cannot carry ({type(error).__name__})"
+        raise UnserializableOutputError(found) from error
+    if text[:1] != "{" or (f'"{META}"' in text and META in json.loads(text)):
+        raise UnserializableOutputError(
+            f"{what} returned a {type(data).__name__} that is no JSON object, or has the reserved key {META!r}"
+        )
+    return text
 
 
 def text_problem(text: str, most: int) -> str | None:

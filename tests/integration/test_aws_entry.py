@@ -180,7 +180,32 @@ def test_what_nobody_can_read_is_buried(world: MotoWorld, clock: VirtualClock) -
     assert bench.stack.queue.dead == ["Hello from SQS!"]
 
 
-@pytest.mark.parametrize("wrong", [{}, {"key1": "value1"}, {"Records": [{"eventSource": "aws:s3"}]}], ids=str)
+def half(**fields: Any) -> dict[str, Any]:
+    """An event of one record that is not as SQS makes it."""
+    whole = {"eventSource": "aws:sqs", "messageId": "m", "receiptHandle": "r", "body": "{}"}
+    return {"Records": [{**whole, **fields}]}
+
+
+WRONG: list[Any] = [
+    {},
+    {"key1": "value1"},
+    {"Records": [{"eventSource": "aws:s3"}]},
+    None,
+    [],
+    "Records",
+    {"Records": None},
+    {"Records": [None]},
+    {"Records": ["record"]},
+    half(body=None),
+    half(body={}),
+    half(messageId=7),
+    half(receiptHandle=None),
+    half(attributes=[]),
+    half(messageAttributes="stepbridge"),
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_an_event_of_another_service_is_refused(world: MotoWorld, clock: VirtualClock, wrong: dict[str, Any]) -> None:
     """The console's test event, say: an error that tells what is expected."""
     with pytest.raises(ValueError, match="takes events of its SQS queue"):

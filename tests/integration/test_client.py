@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 import stepbridge
 from stepbridge import App, AsyncClient, Client, ConfigError, Context, Event, NonRetriableError, event
@@ -151,6 +151,34 @@ def test_many_events_are_sent(client: Client) -> None:
     assert client.send([]) == []
 
 
+class Items(RootModel[list[int]]):
+    """JSON, and no object."""
+
+
+class Anything(BaseModel):
+    """Whatever it is given."""
+
+    thing: Any = None
+
+
+class Open(BaseModel, extra="allow"):
+    """Has what it is given, the engine's own key too."""
+
+
+ODD: list[tuple[Any, str]] = [
+    (Event[Any](name="note", data=Items([1])), "no JSON object"),
+    (Event[Any](name="note", data=Open.model_validate({"_stepbridge": 1})), "reserved key"),
+    (Event[Any](name="note", data=Anything(thing=object())), "JSON cannot carry"),
+    (Event[Any](name="note", data=Anything(thing="\ud800")), "JSON cannot carry"),
+    ({"name": "note", "data": {"n": 10**5_000}}, "4,300 digits"),
+    ({"name": "note", "data": {"n": "é" * 700_000}}, "EventBridge takes"),
+    ({"name": "note", "source": "\ud800"}, "surrogates"),
+    ({"name": "note", "source": "s" * 300}, "at most 256"),
+    ({"name": 5}, "not an event"),
+]
+"""What cannot be an event."""
+
+
 def test_an_id_starts_one_run(client: Client) -> None:
     """Sent again, it starts nothing."""
     client.send({"name": "note", "id": "once"})
@@ -162,7 +190,12 @@ def test_an_id_starts_one_run(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "words"),
-    [({"data": {}}, "event 1 is not an event"), ({"name": "stepbridge/x"}, "reserved"), (1, "event 1 is not an event")],
+    [
+        ({"data": {}}, "event 1 is not an event"),
+        ({"name": "stepbridge/x"}, "reserved"),
+        (1, "event 1 is not an event"),
+        *ODD,
+    ],
 )
 def test_a_malformed_event_is_refused_before_any_is_sent(client: Client, bad: Any, words: str) -> None:
     """By its index."""
@@ -203,6 +236,34 @@ def test_a_run_that_waits_and_one_that_failed(client: Client) -> None:
         assert error is not None
         assert (error["name"] in {"NonRetriableError", "StepError"}, "no truck" in error["message"]) == (True, True)
         assert "ship" in error["stack"]
+
+
+@pytest.mark.parametrize("call", ["get_run", "cancel", "resume", "rerun"])
+@pytest.mark.parametrize("run_id", [None, 5, [], b"x", "\ud800", "x" * 100_000], ids=lambda value: f"{value!r:.10}")
+def test_what_is_no_id_is_a_mistake(client: Client, call: str, run_id: Any) -> None:
+    """Of whoever calls; nothing is asked of anybody."""
+    with pytest.raises(ConfigError, match="run_id"):
+        getattr(client, call)(run_id)
+    with pytest.raises(ConfigError, match="run_id"):
+        getattr(over_memory(World(clock=VirtualClock(datetime(2025, 1, 1, tzinfo=UTC)))), call)(run_id)
+
+
+@pytest.mark.parametrize("call", ["get_run", "cancel", "resume", "rerun"])
+@pytest.mark.parametrize("run_id", ["", "x#y", "../x", "x" * 2_000])
+def test_no_message_is_sent_for_what_no_run_can_be_called(call: str, run_id: str) -> None:
+    """It would become a key."""
+    world = World(clock=VirtualClock(datetime(2025, 1, 1, tzinfo=UTC)))
+    with pytest.raises(LookupError):
+        getattr(over_memory(world), call)(run_id)
+    assert [stack.queue.depth() for stack in world.stacks.values()] == [(0, 0)]
+
+
+def test_a_cursor_of_another_century_reads_no_day_of_it() -> None:
+    """Else a forged one would ask for each of 95,000 days."""
+    world = World(clock=VirtualClock(datetime(2025, 1, 1, tzinfo=UTC)))
+    assert over_memory(world).list_runs("note", cursor="9999999999999#x").runs == []
+    (stack,) = world.stacks.values()
+    assert stack.requests["Query"] < 50
 
 
 @pytest.mark.parametrize("call", ["get_run", "cancel", "resume", "rerun"])
@@ -253,6 +314,12 @@ def test_a_list_tells_errors(client: Client) -> None:
         ({"limit": 0}, "1 to 1000"),
         ({"limit": 1001}, "1 to 1000"),
         ({"cursor": "x"}, "cursor"),
+        ({"cursor": 5}, "cursor=5"),
+        ({"limit": "10"}, "1 to 1000"),
+        ({"limit": None}, "1 to 1000"),
+        ({"status": 5}, "one of QUEUED"),
+        ({"since": "today"}, "no zone"),
+        ({"function_id": "\ud800"}, "surrogates"),
     ],
 )
 def test_a_malformed_query_is_named(client: Client, query: dict[str, Any], words: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stepbridge import ConfigError, NonRetriableError, RetryAfterError
+from stepbridge import App, ConfigError, Context, NonRetriableError, RetryAfterError, event
 from stepbridge.testing import Simulation
 from tests.kit import shop_under_test
 from tests.kit.shop_under_test import app
@@ -81,6 +81,23 @@ def test_a_crash_between_effect_and_record_repeats_the_effect(step_id: str) -> N
         assert (run.status, run.steps[step_id].attempts) == ("COMPLETED", 1)
         assert len(shop_under_test.charged) == (2 if step_id == "charge" else 1)
         assert run.created_at < (run.ended_at or run.created_at)
+
+
+def test_a_planned_crash_lets_large_values_and_sent_events_pass() -> None:
+    """What is put into the bucket and on the bus is no record of a step."""
+    large = App("large")
+
+    @large.function("f", trigger=event("go"))
+    async def f(ctx: Context) -> int:
+        text = await ctx.step.run("text", lambda: "".join(f"{n * 7919 % 100_003:x}-" for n in range(4_000)))
+        await ctx.step.send_event("told", {"name": "told"})
+        return len(text) + await ctx.step.run("charge", int)
+
+    with Simulation(large) as sim:
+        sim.crash("charge")
+        sim.send("go")
+        sim.advance("20m")
+        assert (sim.run("f").status, [one.name for one in sim.events]) == ("COMPLETED", ["go", "told"])
 
 
 def test_a_crash_is_not_for_moto() -> None:

@@ -264,6 +264,27 @@ def test_a_sleep_until_the_end_of_the_calendar_ends_with_the_run(bench_of: Calla
     assert error["name"] == "RunTimeoutError"
 
 
+def test_a_context_that_is_kept_belongs_to_nobody_else(bench_of: Callable[[App], Bench]) -> None:
+    """The next run in the same thread is not suspended, nor completed with nothing, by the last one's context."""
+    kept: list[ContextSync] = []
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), retries=0)
+    def f(ctx: ContextSync) -> Any:
+        kept.append(ctx)
+        return kept[0].step.run("a", int)
+
+    bench = bench_of(app)
+    for _ in range(2):
+        bench.put("go")
+        bench.drain()
+    first, second = bench.runs()
+    assert (first.status, first.output) == ("COMPLETED", 0)
+    assert second.error is not None
+    assert (second.status, second.error["name"]) == ("FAILED", "RuntimeError")
+    assert "Mend" in second.error["message"]
+
+
 def test_values_with_models_leave_warnings_as_they_are() -> None:
     """In two threads at once, too: the filters are the process's, not the step's."""
     before = list(warnings.filters)
