@@ -126,8 +126,7 @@ class Client:
             ConfigError: One of them is malformed; or it is a stack, and no function is named.
         """
         wanted = None if status is None else _status(status)
-        if since is not None and (not isinstance(since, datetime) or since.tzinfo is None):
-            raise ConfigError(f"list_runs: since={shown(since)} has no zone. Mend: datetime(..., tzinfo=UTC).")
+        _check_since(since)
         if type(limit) is not int or not 1 <= limit <= LIMIT_MAX:
             raise ConfigError(f"list_runs: limit={shown(limit)}. Mend: 1 to {LIMIT_MAX}.")
         for name, text in (("function_id", function_id), ("cursor", cursor)):
@@ -257,7 +256,7 @@ class _Stack:
 class _Server:
     """The local server, over its JSON API."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: object) -> None:
         try:
             parts = urlsplit(url if isinstance(url, str) else "")
             host, self._port = parts.hostname, parts.port
@@ -265,7 +264,7 @@ class _Server:
             host, parts = None, urlsplit("")
         if parts.scheme not in {"http", "https"} or not host:
             raise ConfigError(f"Client: url={url!r}. Mend: 'http://127.0.0.1:8787', as `stepbridge dev` prints it.")
-        self._url = url
+        self._url = str(url)
         self._host = host
         self._secure = parts.scheme == "https"
         self._path = parts.path.rstrip("/")
@@ -346,6 +345,11 @@ def _check_text(what: str, given: object) -> None:
         raise ConfigError(f"{what}={shown(given)}. Mend: a string.")
     if problem := text_problem(given, _TEXT_MAX):
         raise ConfigError(f"{what} {given[:40]!r}... {problem}")
+
+
+def _check_since(given: object) -> None:
+    if given is not None and (not isinstance(given, datetime) or given.tzinfo is None):
+        raise ConfigError(f"list_runs: since={shown(given)} has no zone. Mend: datetime(..., tzinfo=UTC).")
 
 
 def _status(text: object) -> str:

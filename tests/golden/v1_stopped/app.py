@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from stepbridge import App, Context, ContextSync, NonRetriableError, event
@@ -36,7 +37,7 @@ async def parked(ctx: Context) -> Any:
 def parked_sync(ctx: ContextSync) -> Any:
     """The same with branches, one of which is done by then."""
     is_other = 1 <= ctx.now.hour < 3
-    calls = (
+    calls: tuple[Callable[[], Any], ...] = (
         lambda: ctx.step.sleep("it", "1h") if is_other else ctx.step.wait_for_event("it", event="paid", timeout="1h"),
         lambda: ctx.step.run("b", str, "beside"),
     )
