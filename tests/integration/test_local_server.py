@@ -110,6 +110,24 @@ def test_entries_are_refused_one_by_one(events: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"Detail": "[" * 100_000}, "MalformedDetail"),
+        ({"Detail": '{"n":' + "9" * 5_000 + "}"}, "MalformedDetail"),
+        ({"Time": "9999-12-31T23:59:59-14:00"}, "InvalidArgument"),
+        ({"Time": 1e30}, "InvalidArgument"),
+    ],
+    ids=["levels without end", "an integer beyond Python's", "a time beyond the calendar", "a time beyond all"],
+)
+def test_an_entry_that_no_parser_takes_is_refused_alone(server: LocalServer, wrong: Any, code: str) -> None:
+    """Not by an error of the server's."""
+    entry = {"Source": "s", "DetailType": "n", "Detail": "{}"}
+    status, answer, _ = ask(server, "POST", "/", {"Entries": [{**entry, **wrong}, entry]}, AMZ_POST)
+    assert (status, answer["FailedEntryCount"]) == (200, 1)
+    assert [one.get("ErrorCode") for one in answer["Entries"]] == [code, None]
+
+
+@pytest.mark.parametrize(
     ("entries", "reason"),
     [
         ([{"Source": "s", "DetailType": "n", "Detail": "{}"}] * 11, "less than or equal to 10"),

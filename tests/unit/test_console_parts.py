@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from stepbridge.console.search import Query, holds
+from stepbridge import ConfigError
+from stepbridge.console.search import Query, find, holds
 from stepbridge.console.text import SHOWN_MAX, pretty, rate, setting
 from stepbridge.console.waterfall import Scale, Waterfall, waterfall
 
@@ -127,12 +128,22 @@ def test_a_run_of_no_time_and_no_steps_has_a_page() -> None:
         ('say "no"', True),
         ("a=b", True),
         ("nowhere=o-1", False),
+        ("a=b" + " " * 1_000_000 + "c", False),
     ],
 )
 def test_a_search_finds_text_anywhere_and_values_at_a_path(wanted: str, found: bool) -> None:  # noqa: FBT001 - expected
     """At a path the whole value counts; `a=b` may be text as well."""
     text = '{"orderId":"o-1","customer":{"cents":900},"express":true,"say":"Grüße, say \\"no\\" if a=b"}'
     assert holds(text, wanted) is found
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00+14:00", "yesterday"])
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_a_time_beyond_the_calendar_is_named(name: str, text: str) -> None:
+    """As one that is none."""
+    nowhere: Any = None
+    with pytest.raises(ConfigError, match=f"{name} .* is no time. Mend"):
+        find(nowhere, Query(**{name: text}), datetime(2025, 1, 1, tzinfo=UTC))
 
 
 def test_a_link_keeps_the_filters_and_begins_at_the_top() -> None:

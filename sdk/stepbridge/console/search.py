@@ -30,7 +30,7 @@ SPANS: Final[Mapping[str, tuple[str, timedelta | None]]] = {
     "30d": ("the last 30 days", timedelta(days=30)),
     "all": ("any time", None),
 }
-_AT_PATH: Final = re.compile(r"\s*([\w-]+(?:\.[\w-]+)*)\s*=\s*(.*?)\s*", re.DOTALL)
+_PATH: Final = re.compile(r"[\w-]+(?:\.[\w-]+)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,11 +120,11 @@ def _matching(source: Source, query: Query, rows: list[Json]) -> list[Json]:
 
 def holds(text: str, wanted: str) -> bool:
     """Whether data, as JSON text, holds what is wanted: `orderId=o-1` at this path, or text in a value or name."""
-    at_path = _AT_PATH.fullmatch(wanted)
-    if at_path is not None:
-        held = value_at({"data": json.loads(text or "{}")}, "data." + at_path[1].removeprefix("data."))
+    path, equals, value = (part.strip() for part in wanted.partition("="))
+    if equals and _PATH.fullmatch(path):
+        held = value_at({"data": json.loads(text or "{}")}, "data." + path.removeprefix("data."))
         if held is not MISSING:
-            return at_path[2] in {held if isinstance(held, str) else json.dumps(held), json.dumps(held)}
+            return value in {held if isinstance(held, str) else json.dumps(held), json.dumps(held)}
     return _folded(wanted) in _folded(text) or _folded(json.dumps(wanted, ensure_ascii=False)[1:-1]) in _folded(text)
 
 
@@ -143,5 +143,5 @@ def _instant(name: str, text: str) -> datetime | None:
     """What a field for date and time holds: in this machine's zone, which is the reader's, where it names none."""
     try:
         return datetime.fromisoformat(text).astimezone() if text else None
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # the latter at the ends of the calendar
         raise ConfigError(f"{name} {text!r:.80} is no time. Mend: one like 2026-01-31T12:00.") from error

@@ -186,7 +186,7 @@ def _instant(time: object) -> datetime | None:
                 return datetime.fromtimestamp(time, UTC)
             case _:
                 instant = datetime.fromisoformat(str(time))
-                return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+                return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         raise RefusedError("InvalidArgument", f"Time {time!r}: {error}") from None
 
@@ -216,7 +216,7 @@ def _check(entry: Entry) -> None:
         raise RefusedError("InvalidArgument", f"event {entry.name!r}: {size} bytes, at most {EVENT_BYTES_MAX} fit")
     try:
         detail = json.loads(entry.detail, parse_constant=_no_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RefusedError("MalformedDetail", f"event {entry.name!r}: its detail is not JSON: {error}") from None
     if not isinstance(detail, dict):
         raise RefusedError("MalformedDetail", f"event {entry.name!r}: its detail is not a JSON object")
