@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import warnings
@@ -283,6 +284,37 @@ def test_a_context_that_is_kept_belongs_to_nobody_else(bench_of: Callable[[App],
     assert second.error is not None
     assert (second.status, second.error["name"]) == ("FAILED", "RuntimeError")
     assert "Mend" in second.error["message"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_handler_that_catches_its_own_end_and_asks_again_is_let_go(bench_of: Callable[[App], Bench]) -> None:
+    """It is suspended all the same, and ends when its sleep does."""
+
+    async def handler(ctx: Context) -> str:
+        while True:
+            try:
+                await ctx.step.sleep("nap", "1h")
+            except BaseException:  # noqa: BLE001, S112 - as people write it
+                continue
+            return "slept"
+
+    assert play(handler, bench_of).run().output == "slept"
+
+
+def test_a_replaced_task_factory_harms_no_other_run(
+    bench_of: Callable[[App], Bench], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is put back with the next run, which is told."""
+
+    async def handler(ctx: Context) -> int:
+        asyncio.get_running_loop().set_task_factory(None)
+        return await ctx.step.run("s", int)
+
+    bench = play(handler, bench_of)
+    bench.put("go")
+    bench.drain()
+    assert {run.status for name in ("f", "well") for run in bench.runs(name)} == {"COMPLETED"}
+    assert "task factory was replaced" in caplog.text
 
 
 def test_values_with_models_leave_warnings_as_they_are() -> None:

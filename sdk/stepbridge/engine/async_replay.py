@@ -28,7 +28,7 @@ from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
 from stepbridge.engine.recording import Recording
 from stepbridge.engine.session import Session
-from stepbridge.engine.tracking import RUN, StepFuture, Tracked, is_blocked, where
+from stepbridge.engine.tracking import RUN, StepFuture, Tracked, is_blocked, track_tasks, where
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError, StepError
 from stepbridge.function import is_async
@@ -71,6 +71,8 @@ class AsyncReplay:
         """Coroutines of steps that were called, and not yet awaited."""
         self._blank = contextvars.Context()
         self._ticking = False
+        self.closing = False
+        """Coroutines are being closed: one that catches that and calls a step again is to come to an await."""
         self._quiet = self._turns = 0
         self._seen_activity = -1
         self.main: asyncio.Task[Any]
@@ -86,7 +88,7 @@ class AsyncReplay:
     def call(self, step: Step) -> Coroutine[Any, Any, Any]:
         """A coroutine of the step's value; the step's identity is fixed here, at the call."""
         self.session.check_outside_steps(f"step {step.step_id!r}")
-        if not self._is_own_task():
+        if not self._is_own_task() and not self.closing:
             message = (
                 f"step {step.step_id!r} is called outside the tasks of its run. Mend: start branches with"
                 " asyncio.create_task, gather or TaskGroup inside the handler."
@@ -357,6 +359,11 @@ class AsyncReplay:
         context = contextvars.copy_context()
         context.run(RUN.set, self)
         self.main = context.run(self._loop.create_task, self._handler())
+        if not self.tasks:  # somebody's code has replaced the loop's factory, for this run and all after it
+            self.session.warn("the event loop's task factory was replaced; it is put back. Mend: wrap it instead.")
+            self.main.cancel()
+            track_tasks(self._loop)
+            self.main = context.run(self._loop.create_task, self._handler())
         self.root = next(iter(self.tasks))
         self.main.add_done_callback(self._finished)
         soft = self._loop.call_at(self._deadline, self._hand_over)

@@ -60,12 +60,13 @@ def _leave_unstarted(run: AsyncReplay, *, forgotten: bool) -> None:
 def _end_task(run: AsyncReplay, tracked: Tracked, *, late: bool) -> None:
     stuck = isinstance(tracked.waits, StepFuture) and not tracked.waits.done()
     if tracked.kicks >= 3 or late:  # noqa: PLR2004
-        tracked.dead = True
+        tracked.dead = run.closing = True
         for _ in range(100):  # each close gets past one more swallowing `except`
             with contextlib.suppress(RuntimeError):
                 tracked.coroutine.close()
+                run.closing = False
                 break
-        else:
+        else:  # and so again when it is collected
             run.session.warn(f"a coroutine would not end at {where(tracked.coroutine)}")
         if not tracked.task.cancel():
             run.tasks.pop(tracked, None)

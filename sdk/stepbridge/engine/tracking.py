@@ -134,7 +134,7 @@ class RunLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self.set_task_factory(_make_task)
+        track_tasks(self)
 
     def call_at(  # type: ignore[override]  # the stub's variadic types gain nothing here
         self, when: float, callback: Any, *args: Any, context: Any = None
@@ -145,6 +145,11 @@ class RunLoop(asyncio.SelectorEventLoop):
         if run is not None and isinstance(getattr(callback, "__self__", None), asyncio.Timeout):
             run.timeouts.append(handle)
         return handle
+
+
+def track_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """From now on the loop tracks the tasks of runs."""
+    loop.set_task_factory(_make_task)
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
