@@ -18,6 +18,7 @@ from pydantic import BaseModel, field_serializer
 
 from stepbridge import App, Context, ContextSync, EventMatch, NonRetriableError, RetryAfterError, StepError, event
 from stepbridge.core.codec import encode
+from stepbridge.engine.session import Session
 from tests.waits.bench import START, Bench
 
 MESSAGES_MAX = 12
@@ -315,6 +316,27 @@ def test_a_replaced_task_factory_harms_no_other_run(
     bench.drain()
     assert {run.status for name in ("f", "well") for run in bench.runs(name)} == {"COMPLETED"}
     assert "task factory was replaced" in caplog.text
+
+
+def test_an_end_that_cannot_be_told_comes_back(
+    bench_of: Callable[[App], Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is wrong then: the message is not lost, and nobody waits for the handler for ever."""
+    tell = Session.outcome_of
+    failures = [MemoryError()]
+
+    def fails(session: Session, value: Any, error: BaseException | None) -> Any:
+        if failures:
+            raise failures.pop()
+        return tell(session, value, error)
+
+    monkeypatch.setattr(Session, "outcome_of", fails)
+
+    async def handler(ctx: Context) -> int:
+        return await ctx.step.run("s", int)
+
+    bench = play(handler, bench_of)
+    assert (bench.run().status, failures) == ("COMPLETED", [])
 
 
 def test_values_with_models_leave_warnings_as_they_are() -> None:
