@@ -29,7 +29,21 @@ def _passes(pattern: object, name: str, source: str = "anywhere") -> bool:
     return bool(EventPattern.load(json.dumps(pattern)).matches_event(event))
 
 
-@pytest.mark.parametrize("app", [shop, wares], ids=lambda app: str(app.id))
+def _watching(name: str) -> App:
+    """An app with a function of these system events."""
+    app = App("watching")
+
+    @app.function("watch", trigger=on(name))
+    async def watch(ctx: Context) -> None:
+        pass
+
+    return app
+
+
+APPS = [shop, wares, _watching("stepbridge/function.failed"), _watching("stepbridge/function.*")]
+
+
+@pytest.mark.parametrize("app", APPS, ids=["shop", "wares", "one", "wildcard"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rule_lets_through_what_the_engine_wants(app: App, name: str) -> None:
     """The same answer from the pattern on AWS as from the engine's own rule, which the local bus asks."""
