@@ -374,13 +374,14 @@ def test_a_header_never_becomes_two(echo: Echoed, client_at: ClientAt) -> None:
     assert len(seen) == 1
 
 
-def test_an_endpoint_with_a_path_is_left_to_botocore(echo: Echoed, client_at: ClientAt) -> None:
-    """An emulator behind a proxy, say."""
+@pytest.mark.parametrize("place", ["/aws", "/?stage=1"])
+def test_an_endpoint_with_a_path_is_left_to_botocore(echo: Echoed, client_at: ClientAt, place: str) -> None:
+    """An emulator behind a proxy, say; a query is more than is signed here, too."""
     url, seen = echo
-    clients = client_at(f"{url}/aws")
+    clients = client_at(f"{url}{place}")
     table = DynamoTable(clients.dynamodb, "shop")
     assert table.get(KEY) == table.get(KEY)
-    assert [path for path, _ in seen] == ["/aws", "/aws"]
+    assert [path for path, _ in seen] == [place, place]
 
 
 def test_behind_a_proxy_calls_are_left_to_botocore(
