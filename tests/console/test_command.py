@@ -51,6 +51,7 @@ def test_the_printed_address_opens_it_until_it_is_interrupted() -> None:
         try:
             ready = urlsplit(json.loads(process.stdout.readline())["ready"])
             assert ready.hostname == "127.0.0.1"
+            assert len(ready.query.removeprefix("key=")) >= 32  # nobody guesses it
             assert status(ready.netloc, f"{ready.path}?{ready.query}") == 303
             assert status(ready.netloc, "/runs") == 403
         finally:
