@@ -15,6 +15,7 @@ from pydantic import BaseModel
 import stepbridge
 from stepbridge import App, AsyncClient, Client, ConfigError, Context, Event, NonRetriableError, event
 from stepbridge.aws.settings import Settings
+from stepbridge.aws.stacks import output_key, output_values
 from stepbridge.client import _Stack
 from stepbridge.local.server import LocalServer
 from stepbridge.memory.clock import VirtualClock
@@ -404,6 +405,39 @@ def test_a_client_is_of_one_place() -> None:
     assert stepbridge.Client is Client
 
 
+@pytest.fixture
+def listing() -> Iterator[tuple[str, list[str]]]:
+    """Another server that has no runs: its address, and what it was asked for."""
+    asked: list[str] = []
+
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"runs": [], "cursor": null}')
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Empty) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_an_address_counts_as_a_whole(listing: tuple[str, list[str]]) -> None:
+    """Its path, behind a proxy; and its scheme: what is to be encrypted is never sent in clear."""
+    address, asked = listing
+    assert Client(url=f"http://{address}/dev/").list_runs("a/b", limit=1).runs == []
+    assert asked == ["/dev/api/runs?function_id=a%2Fb&limit=1"]
+    with pytest.raises(ConnectionError, match=f"no local server answers at https://{address}"):
+        Client(url=f"https://{address}").list_runs()
+    assert len(asked) == 1
+
+
 # -- a stack ---------------------------------------------------------------------------------------
 SETTINGS = Settings(
     table="t",
@@ -444,6 +478,10 @@ def test_a_stacks_client_does_the_same() -> None:
         assert client.get_run(waiting.run_id).status == "CANCELLED"
         client.cancel(waiting.run_id)
         effects.clear()
+        assert client.rerun(waiting.run_id) != client.rerun(waiting.run_id)
+        assert len(set(client.send([{"name": "note"}, {"name": "note"}]))) == 2
+        sim.run_until_idle()
+        effects.clear()
         again = client.rerun(waiting.run_id, from_step="paid")
         assert client.get_run(again).status == "QUEUED"
         sim.advance(0)
@@ -452,3 +490,21 @@ def test_a_stacks_client_does_the_same() -> None:
         sim.run_until_idle()
         assert client.get_run(again).output == ["reserved s", "card", "shipped s"]
         assert effects == ["ship s"]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_by_the_stacks_name_knows_its_app(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of several is named; its functions are those that are listed."""
+    outputs = {
+        output_key(app_id, name): value
+        for app_id in ("shop", "stock")
+        for name, value in output_values(app_id, [f"{app_id}-{n}" for n in "ab"], SETTINGS.texts()).items()
+    }
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setattr("stepbridge.aws.stacks._outputs", lambda _client, _stack: outputs)
+    functions = ("stock-a", "stock-b")
+    for given in ({"stack": "Shop"}, {"settings": SETTINGS, "function_ids": functions}):
+        client = kind(**given, app_id="stock")
+        backend = getattr(client, "_client", client)._backend
+        assert isinstance(backend, _Stack)
+        assert (backend._app_id, backend._operations._function_ids) == ("stock", functions)
