@@ -281,7 +281,7 @@ def test_every_alarm_says_what_to_do(plain: Template, full: Template) -> None:
 
 def _watched(template: Template) -> dict[str, tuple[object, ...]]:
     """What each alarm looks at, and when it rings."""
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for name, one in template.named("CloudWatch::Alarm").items():
         dimensions = {each["Name"]: each["Value"] for each in one.get("Dimensions", [])}
         rings = (one["Statistic"], one["Threshold"], one["EvaluationPeriods"])

@@ -557,7 +557,12 @@ def test_the_environment_makes_the_handler(
     made: list[str] = []
     make, logger = Session.create_client, logging.getLogger("stepbridge")
     before = logger.level, logger.propagate, logger.handlers[:]
-    monkeypatch.setattr(Session, "create_client", lambda *a, **o: (made.append(a[1]), make(*a, **o))[1])
+
+    def noted(session: Session, service: str, **options: Any) -> Any:
+        made.append(service)
+        return make(session, service, **options)
+
+    monkeypatch.setattr(Session, "create_client", noted)
     handler = dispatcher(greeter())
     assert made == ["dynamodb"]
     assert (logger.level, logger.propagate, len(logger.handlers)) == (logging.DEBUG, False, len(before[2]) + 1)

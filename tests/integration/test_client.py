@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from stepbridge.client import _Stack
 from stepbridge.local.server import LocalServer
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.world import World
+from stepbridge.ports import Entry
 from stepbridge.testing import RunView, Simulation
 from tests.integration.waiting import eventually
 
@@ -340,6 +342,8 @@ def test_the_async_client_does_the_same(server: LocalServer, client: Client) -> 
         await asyncio.gather(other.cancel(waiting), other.resume(parked))
         with pytest.raises(LookupError, match="no run 'nope'"):
             await other.get_run("nope")
+        with pytest.raises(LookupError, match="has no step"):
+            await other.rerun(waiting, from_step="nope")
         return await other.get_run(await other.rerun(waiting, from_step="paid"))
 
     again = asyncio.run(all_calls())
@@ -373,6 +377,23 @@ def test_another_server_is_told_from_ours(body: bytes) -> None:
         thread.start()
         with pytest.raises(ConnectionError, match=r"status 404\) is not a local server of stepbridge"):
             Client(url=f"http://127.0.0.1:{stranger.server_port}").get_run("r")
+        thread.join()
+
+
+def test_what_speaks_no_http_is_no_server_of_ours() -> None:
+    """An SSH daemon, say: a `ConnectionError` too."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1_000)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(ConnectionError, match="no local server answers"):
+            Client(url=f"http://127.0.0.1:{listening.getsockname()[1]}").list_runs()
         thread.join()
 
 
@@ -490,6 +511,21 @@ def test_a_stacks_client_does_the_same() -> None:
         sim.run_until_idle()
         assert client.get_run(again).output == ["reserved s", "card", "shipped s"]
         assert effects == ["ship s"]
+
+
+def test_a_stacks_client_carries_its_callers_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each event, whoever starts the trace."""
+    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    monkeypatch.setattr("stepbridge.client.tracing.current", lambda: trace)
+    with Simulation(app) as sim:
+        world = sim._world
+        assert isinstance(world, World)
+        put: list[Entry] = []
+        client = over_memory(world)
+        assert isinstance(client._backend, _Stack)
+        monkeypatch.setattr(client._backend._ports.bus, "put", put.extend)
+        client.send([{"name": "note"}, {"name": "note"}])
+    assert [trace["traceparent"] in entry.detail for entry in put] == [True, True]
 
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])

@@ -83,6 +83,16 @@ def test_a_crash_between_effect_and_record_repeats_the_effect(step_id: str) -> N
         assert run.created_at < (run.ended_at or run.created_at)
 
 
+def test_a_sandbox_crashes_as_often_as_it_is_told_to() -> None:
+    """Each time the effect is repeated; then the run ends as ever."""
+    with Simulation(app) as sim:
+        sim.crash("charge", times=2)
+        sim.stub("review", None)
+        sim.send("buy", {"orderId": "o-1"})
+        sim.advance("20m")
+        assert (sim.run("buy").status, shop_under_test.charged) == ("COMPLETED", ["o-1"] * 3)
+
+
 def test_a_crash_is_not_for_moto() -> None:
     """And says so."""
     with Simulation(app, backend="moto") as sim, pytest.raises(ConfigError, match="is for backend='memory'"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from botocore import exceptions as raised
@@ -186,9 +187,11 @@ def test_codes_are_sorted_by_who_must_act(code: str, status: int, expected: type
 
 def test_whatever_botocore_tries_again_passes() -> None:
     """Its own lists, of throttles and of transient errors; and a clock that NTP has not set yet."""
+    throttled: Any = ThrottledRetryableChecker
+    transient: Any = TransientRetryableChecker
     codes = {
-        *ThrottledRetryableChecker._THROTTLED_ERROR_CODES,
-        *TransientRetryableChecker._TRANSIENT_ERROR_CODES,
+        *throttled._THROTTLED_ERROR_CODES,
+        *transient._TRANSIENT_ERROR_CODES,
         "RequestTimeTooSkewed",
     } - {"BandwidthLimitExceeded", "EC2ThrottledException", "TransactionInProgressException"}  # of other services
     assert {code for code in codes if type(RESOURCE.failure("s:Do", code, "")) is not Unavailable} == set()
@@ -252,7 +255,7 @@ def test_every_error_of_every_call_is_sorted(called: tuple[str, tuple[str, ...]]
         (raised.CredentialRetrievalError(provider="iam", error_msg="no"), Unavailable),
         (raised.MetadataRetrievalError(error_msg="no"), Unavailable),
         (raised.IncompleteReadError(actual_bytes=1, expected_bytes=2), Unavailable),
-        (raised.ChecksumError(checksum_type="crc32", expected_checksum=1, actual_checksum=2), Unavailable),
+        (raised.ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"), Unavailable),
         (raised.FlexibleChecksumError(error_msg="no"), Unavailable),
         (raised.NoRegionError(), Misconfigured),
         (raised.InvalidRegionError(region_name="?"), Misconfigured),

@@ -226,7 +226,7 @@ def test_calls_that_botocore_does_not_sign_stay_its_own() -> None:
     """There are no credentials to sign them with."""
     script = Script(ok())
     script.clients.dynamodb().meta.events.register("choose-signer.dynamodb", lambda **_: UNSIGNED)
-    script.clients._session.set_credentials(None, None)
+    script.clients._session.set_credentials("", "")
     table = DynamoTable(script.clients.dynamodb, "shop")
     table.delete(KEY)
     table.delete(KEY)
@@ -355,7 +355,12 @@ def test_head_and_body_leave_together(echo: Echoed, client_at: ClientAt, monkeyp
     table.get(KEY)
     writes: list[bytes] = []
     send = HTTPConnection.send
-    monkeypatch.setattr(HTTPConnection, "send", lambda self, data: (writes.append(data), send(self, data))[1])
+
+    def noted(connection: HTTPConnection, data: bytes) -> None:
+        writes.append(data)
+        send(connection, data)
+
+    monkeypatch.setattr(HTTPConnection, "send", noted)
     table.get(KEY)
     (write,) = writes
     assert write.startswith(b"POST / HTTP/1.1\r\n")
@@ -368,7 +373,8 @@ def test_a_header_never_becomes_two(echo: Echoed, client_at: ClientAt) -> None:
     clients = client_at(url)
     table = DynamoTable(clients.dynamodb, "shop")
     table.get(KEY)
-    clients._session.get_credentials().token = "a\r\nX-Other: b"
+    credentials: Any = clients._session.get_credentials()
+    credentials.token = "a\r\nX-Other: b"
     with pytest.raises(Exception, match="Invalid header"):
         table.get(KEY)
     assert len(seen) == 1
@@ -399,7 +405,12 @@ def test_nobody_there_is_unavailable(pauses: list[float], client_at: ClientAt, m
     """After the tries that time allows, as with botocore's own sending; urllib3 adds none of its own."""
     tries: list[object] = []
     connect = connection.create_connection
-    monkeypatch.setattr(connection, "create_connection", lambda *a, **o: (tries.append(a), connect(*a, **o))[1])
+
+    def noted(*address: Any, **options: Any) -> Any:
+        tries.append(address)
+        return connect(*address, **options)
+
+    monkeypatch.setattr(connection, "create_connection", noted)
     clients = client_at("http://127.0.0.1:1")
     table = DynamoTable(clients.dynamodb, "shop")
     for _ in range(2):
