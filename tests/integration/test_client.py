@@ -6,8 +6,10 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -523,7 +525,8 @@ def test_a_stacks_client_carries_its_callers_trace(monkeypatch: pytest.MonkeyPat
         put: list[Entry] = []
         client = over_memory(world)
         assert isinstance(client._backend, _Stack)
-        monkeypatch.setattr(client._backend._ports.bus, "put", put.extend)
+        bus: Any = SimpleNamespace(put=put.extend)
+        client._backend._ports = replace(client._backend._ports, bus=bus)
         client.send([{"name": "note"}, {"name": "note"}])
     assert [trace["traceparent"] in entry.detail for entry in put] == [True, True]
 
