@@ -11,13 +11,21 @@ from typing import Any
 import pytest
 
 from stepbridge.aws.observability import ObservedTable, Observer, _Lines
-from stepbridge.core.conditions import Absent, Change
+from stepbridge.core.conditions import Absent, Change, Item
 from stepbridge.core.items import head_key
 from stepbridge.ports import Message
 from tests.unit.aws_script import Answer, Script, ok
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
-HEAD = {"pk": "R#r", "sk": "#", "fn": "pay", "ev": '["go", "e", 0, "test"]', "ho": "a:m", "ep": 1, "st": "RUNNING"}
+HEAD: Item = {
+    "pk": "R#r",
+    "sk": "#",
+    "fn": "pay",
+    "ev": '["go", "e", 0, "test"]',
+    "ho": "a:m",
+    "ep": 1,
+    "st": "RUNNING",
+}
 RUN_HEAD = head_key("r")
 
 
@@ -89,7 +97,7 @@ def refused_by(**standing: object) -> Answer:
 
 CLAIM = Change(set={"st": "RUNNING", "ho": "a:m", "lx": 1}, add={"ep": 1})
 END = Change(set={"st": "COMPLETED"})
-RETRY: dict[str, Any] = {"pk": "R#r", "sk": "S#k", "st": "retry", "n": "k"}
+RETRY: Item = {"pk": "R#r", "sk": "S#k", "st": "retry", "n": "k"}
 
 
 @pytest.mark.parametrize(
