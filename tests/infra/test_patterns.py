@@ -92,13 +92,15 @@ def test_an_app_without_aws_triggers_has_no_rule_on_the_default_bus() -> None:
 
 
 def test_a_pattern_that_eventbridge_refuses_is_told_of_at_synthesis() -> None:
-    """2,048 characters are all it takes."""
+    """2,048 characters are all it takes, on either bus."""
     app = App("large")
-    triggers = [on(f"an/event.of.which.there.are.many.{number}") for number in range(60)]
+    names = [f"an/event.of.which.there.are.many.{number}" for number in range(60)]
 
-    @app.function("f", trigger=triggers)
+    @app.function("f", trigger=[*map(on, names), *(on(name, source="aws.s3") for name in names)])
     async def handler(ctx: Context) -> None:
         pass
 
     with pytest.raises(ConfigError, match=r"pattern of \d+ characters.*Mend"):
         own_pattern(app, narrow=True)
+    with pytest.raises(ConfigError, match=r"pattern of \d+ characters.*Mend"):
+        aws_pattern(app)
