@@ -82,14 +82,17 @@ def _played(app: ASGIApp, scope: dict[str, Any]) -> list[Message]:
 
 
 def test_a_body_is_read_up_to_its_limit() -> None:
-    """In pieces, however many follow."""
+    """In pieces, however many follow: no more of them than show that it is too large."""
+    received: list[int] = []
 
     async def receive() -> Message:
+        received.append(10)
         return {"type": "http.request", "body": b"x" * 10, "more_body": True}
 
     with pytest.raises(ApiError, match="more than 25 bytes") as caught:
         asyncio.run(body_of(Request({"type": "http", "method": "POST"}, receive), 25))
     assert caught.value.status == 413
+    assert sum(received) == 30
 
 
 @pytest.mark.parametrize("body", [b"NaN", b"[Infinity]", b"{", b"", b"[" * 200_000])
