@@ -189,6 +189,18 @@ def test_step_data_is_sealed_under_the_keys_given(full: Template, plain: Templat
     assert not any("kms" in action for action in _actions(_inline(plain, "DispatcherRole")))
 
 
+def test_a_key_of_before_opens_step_data_and_seals_none(tmp_path: Path, quick_cdk: None) -> None:
+    """The first key seals, all of them open, in the order in which the dispatcher is told."""
+    from tests.infra.stacks import rotated
+
+    new, old = (f"arn:aws:kms:eu-west-1:123456789012:key/{name}" for name in ("new", "old"))
+    template = rotated(tmp_path, new, old)
+    found = {one.get("Sid"): one["Resource"] for one in _inline(template, "DispatcherRole")}
+    assert (found["SealStepData"], found["OpenStepData"]) == (new, [new, old])
+    variables = template.one("Lambda::Function")["Environment"]["Variables"]
+    assert variables["STEPBRIDGE_ENCRYPTION_KEYS"] == f"{new},{old}"
+
+
 def test_a_client_reads_and_asks_but_does_not_decide(full: Template) -> None:
     """No update, no delete, no taking from the queue; the run list is its alone."""
     statements = [one for name, one in full.statements() if name.startswith("ClientDefaultPolicy")]

@@ -490,6 +490,7 @@ def test_a_stacks_client_does_the_same() -> None:
         assert isinstance(world, World)
         client = over_memory(world)
         given, made = client.send([{"name": "note", "id": "stack-1"}, {"name": "order/created", "data": {"id": "s"}}])
+        assert given == "stack-1"
         sim.advance("1s")
         rows = client.list_runs().runs
         assert {(run.event.id, run.status) for run in rows} == {(given, "COMPLETED"), (made, "SLEEPING")}
