@@ -230,8 +230,8 @@ class Simulation(Lambda):
     def crash(self, step_id: str, *, times: int = 1) -> None:
         """The next `times` that the step's function has run, the sandbox is killed before that is recorded.
 
-        What follows is what follows on AWS: the message comes back once the lease is over, a quarter of an hour later,
-        and the step runs again, under the same effect key. In memory only.
+        What follows is what follows on AWS: the message comes back once the lease is over, two and a half minutes
+        later, and the step runs again, under the same effect key. In memory only.
 
         Raises:
             ConfigError: The backend is moto.

@@ -10,11 +10,13 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.stacks import Deployed
-from stepbridge.cli.console import source_of
-from stepbridge.cli.problems import CommandError
+from stepbridge.cli.console import found, source_of
+from stepbridge.cli.problems import REFUSED, USAGE, CommandError
+from stepbridge.errors import ConfigError
 from tests.console.shop import app as shop
 from tests.integration.processes import environment
 
@@ -49,11 +51,42 @@ def test_the_printed_address_opens_it_until_it_is_interrupted() -> None:
         try:
             ready = urlsplit(json.loads(process.stdout.readline())["ready"])
             assert ready.hostname == "127.0.0.1"
+            assert len(ready.query.removeprefix("key=")) >= 32  # nobody guesses it
             assert status(ready.netloc, f"{ready.path}?{ready.query}") == 303
             assert status(ready.netloc, "/runs") == 403
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) in {0, 130, -signal.SIGINT}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (
+            ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeStacks"),
+            REFUSED,
+            "DescribeStacks",
+        ),
+        (ClientError({"Error": {"Code": "Throttling", "Message": "slowly"}}, "DescribeStacks"), REFUSED, "slowly"),
+        (EndpointConnectionError(endpoint_url="https://aws"), REFUSED, "https://aws"),
+        (ConfigError("there is no stack. Mend: its name."), USAGE, "there is no stack"),
+    ],
+    ids=["denied", "slow", "away", "none"],
+)
+def test_what_aws_refuses_has_the_exit_code_of_refusals(
+    monkeypatch: pytest.MonkeyPatch, answer: Exception, code: int, words: str
+) -> None:
+    """4, as of every command with `--stack`; 2 where the command is wrong."""
+
+    def refuse(*_: object) -> None:
+        raise answer
+
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setattr("stepbridge.aws.stacks._outputs", refuse)
+    with pytest.raises(CommandError, match=words) as caught:
+        found("Shop", None, profile=None, region=None)
+    assert caught.value.code == code
+    assert "Mend: " in str(caught.value)
 
 
 def test_code_of_another_app_is_not_shown_as_the_stacks() -> None:
@@ -69,6 +102,6 @@ def test_code_of_another_app_is_not_shown_as_the_stacks() -> None:
         scheduler_role_arn="arn:aws:iam::123456789012:role/role",
         blobs_bucket="bucket",
     )
-    found = Deployed(app_id="billing", function_ids=(), settings=settings)
+    billing = Deployed(app_id="billing", function_ids=(), settings=settings)
     with pytest.raises(CommandError, match=r"'shop'.*'billing'"):
-        source_of(found, "Billing", app=shop, is_writable=False)
+        source_of(billing, "Billing", app=shop, is_writable=False)

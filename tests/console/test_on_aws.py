@@ -122,6 +122,8 @@ def test_it_only_shows_unless_it_is_told_otherwise(stack: Stack) -> None:
         page = stack.get(path).text
         assert "read-only" in page
         assert not any(mark in page for mark in ("data-do=", "data-form=", "data-bulk="))
+    answer = ask(stack.writing, "/do/cancel", [stack.waiting], cookie=COOKIE)
+    assert (answer.status, answer.json["error"]["code"]) == (400, "BadRequest")
     for action in ("send", "invoke", "cancel", "resume", "wake", "rerun", "rerun-failed"):
         answer = ask(stack.reading, f"/do/{action}", {"run_id": stack.waiting}, cookie=COOKIE)
         assert (answer.status, answer.json["error"]["code"]) == (403, "ReadOnly")
@@ -183,6 +185,7 @@ def test_nobody_comes_in_without_the_key(stack: Stack) -> None:
     """Others on this machine have loopback too: the address that is printed carries a key, once."""
     assert ask(stack.reading, "/runs").json["error"]["code"] == "NoKey"
     assert ask(stack.reading, "/?key=wrong").status == 403
+    assert ask(stack.reading, "/runs", cookie="stepbridge-console=wrong").status == 403
     assert ask(stack.writing, "/do/cancel?key=the-key", {"run_id": stack.waiting}).status == 403
     opened = ask(stack.reading, f"/?key={KEY}")
     assert (opened.status, opened.headers["location"]) == (303, "/")
@@ -215,9 +218,10 @@ def test_a_link_from_elsewhere_shows_a_page_and_nothing_else_of_it_can_be_had(st
     link = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
     page = ask(stack.reading, "/runs", cookie=COOKIE, **link)
     assert page.status == 200
-    assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
-    assert "script-src 'self'" in page.headers["content-security-policy"]
+    policy = {one.strip() for one in page.headers["content-security-policy"].split(";")}
+    assert policy >= {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "base-uri 'none'"}
     assert page.headers["cross-origin-resource-policy"] == "same-origin"
+    assert (page.headers["x-content-type-options"], page.headers["cache-control"]) == ("nosniff", "no-store")
     for dest in ("iframe", "image", "script"):
         refused = ask(stack.reading, "/runs", cookie=COOKIE, **{**link, "sec_fetch_dest": dest})
         assert refused.json["error"]["code"] == "ForbiddenOrigin"

@@ -38,6 +38,7 @@ def test_a_call_stays_below_its_limit_of_bytes(moto: MotoBackend) -> None:
 def test_size_is_counted_in_bytes() -> None:
     """Of source, name and detail in UTF-8."""
     assert bytes_of(Entry(name="\u00e9", source="s", detail=json.dumps("\U0001f680"))) == 2 + 1 + 14
+    assert bytes_of(Entry(name="n", source="\u00e9", detail="\u00e9")) == 1 + 2 + 2
 
 
 def test_an_event_that_is_too_large_is_refused_by_name(moto: MotoBackend) -> None:

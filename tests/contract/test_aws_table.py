@@ -133,12 +133,13 @@ def test_a_page_is_asked_for_once_the_one_before_is_read(moto: MotoBackend) -> N
 
 
 def test_all_reads_of_items_are_strong(moto: MotoBackend) -> None:
-    """Only the index, which cannot be, is read otherwise."""
+    """Only the index, which cannot be, is read otherwise, and no further than asked for."""
     sent: list[Any] = []
     events = moto.clients.dynamodb().meta.events
     events.register("before-send.dynamodb", lambda request, **_: sent.append(json.loads(request.body)), unique_id="t")
     moto.ports.table.get(KEY)
     list(moto.ports.table.query("R#1"))
-    moto.ports.table.query_index("f#1")
+    moto.ports.table.query_index("f#1", limit=7)
     events.unregister("before-send.dynamodb", unique_id="t")
     assert [one.get("ConsistentRead", False) for one in sent] == [True, True, False]
+    assert sent[-1]["Limit"] == 7

@@ -19,7 +19,7 @@ from stepbridge.errors import EncryptionError
 from stepbridge.local.moto import MotoWorld
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.testing import Simulation
-from tests.unit.aws_script import Script, error
+from tests.unit.aws_script import Script, error, ok
 
 ARN = "arn:aws:kms:eu-west-1:123456789012:key/8c2d"
 
@@ -52,6 +52,22 @@ def test_a_key_of_before_still_opens(world: MotoWorld) -> None:
     assert KmsKeys(world.clients.kms, [new, old]).unwrap(wrapped) == plain
     with pytest.raises(EncryptionError, match=rf"wrapped by {old}, which is not among STEPBRIDGE_ENCRYPTION_KEYS"):
         KmsKeys(world.clients.kms, [new]).unwrap(wrapped)
+
+
+def test_a_data_key_is_bound_to_its_key_and_purpose() -> None:
+    """The first key makes it, the one that made it opens it, and both name what it is for."""
+    blob = {"Plaintext": "AAE=", "CiphertextBlob": "AAE="}
+    script = Script(ok(**blob))
+    keys = KmsKeys(script.clients.kms, [ARN, ARN + "-old"])
+    _, wrapped = keys.new()
+    assert wrapped == ARN.encode() + b"\0\0\1"  # the blob may hold what stands between
+    keys.unwrap(wrapped)
+    keys.unwrap(ARN.encode() + b"-old\0blob")
+    context = {"stepbridge": "data-key"}
+    assert [body["EncryptionContext"] for _, body in script.sent] == [context] * 3
+    assert [body["KeyId"] for _, body in script.sent] == [ARN, ARN, ARN + "-old"]
+    assert script.sent[0][1]["KeySpec"] == "AES_256"
+    assert script.sent[1][1]["CiphertextBlob"] == "AAE="
 
 
 @pytest.mark.parametrize("code", ["NotFoundException", "DisabledException", "AccessDeniedException"])

@@ -77,6 +77,31 @@ def refused(outdir: Path, *, timeout: int | None = None, event_bus: str | None =
     StepbridgeApp(stack, "Shop", app="functions.shop:app", source=ROOT, timeout=span, event_bus=given, **props)
 
 
+def protected(outdir: Path) -> Template:
+    """A table that is destroyed with its stack, once its protection has been taken away."""
+    app = new_app(outdir)
+    StepbridgeApp(
+        cdk.Stack(app, "Protected"),
+        "Shop",
+        app="functions.shop:app",
+        source=ROOT,
+        removal_policy=cdk.RemovalPolicy.DESTROY,
+        deletion_protection=True,
+    )
+    app.synth()
+    return templates_in(outdir)["Protected"]
+
+
+def rotated(outdir: Path, *arns: str) -> Template:
+    """Step data sealed under these keys."""
+    app = new_app(outdir)
+    stack = cdk.Stack(app, "Rotated")
+    keys = [kms.Key.from_key_arn(stack, f"Key{place}", arn) for place, arn in enumerate(arns)]
+    StepbridgeApp(stack, "Shop", app="functions.shop:app", source=ROOT, step_data_keys=keys)
+    app.synth()
+    return templates_in(outdir)["Rotated"]
+
+
 def assets(outdir: Path, packages: Mapping[str, Package]) -> dict[str, str]:
     """The names of the assets, built, of a function each, by the names of their stacks."""
     app = cdk.App(outdir=str(outdir))

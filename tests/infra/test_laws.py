@@ -26,6 +26,9 @@ from tests.infra.templates import Json, Template
 pytestmark = pytest.mark.slow
 
 
+RETRIES = {"MaximumRetryAttempts": timers.RETRIES, "MaximumEventAgeInSeconds": timers.RETRY_SECONDS}
+
+
 # -- dispatcher ------------------------------------------------------------------------------------
 def test_lambda_does_not_stop_a_run_that_goes_on_by_its_own_queue(template: Template) -> None:
     """Law: without ALLOW, Lambda drops a run at about its sixteenth hop."""
@@ -104,7 +107,8 @@ def test_logs_end(plain: Template, full: Template) -> None:
     """The log group is the stack's, with a retention; nothing makes one behind its back."""
     assert plain.one("Logs::LogGroup")["RetentionInDays"] == numbers.LOG_DAYS
     assert full.one("Logs::LogGroup")["RetentionInDays"] == 365
-    assert plain.one("Lambda::Function")["LoggingConfig"]["LogGroup"] == {"Ref": plain.id_of("Logs::LogGroup")}
+    logging = plain.one("Lambda::Function")["LoggingConfig"]
+    assert logging == {"LogFormat": "JSON", "LogGroup": {"Ref": plain.id_of("Logs::LogGroup")}}
 
 
 # -- queues ----------------------------------------------------------------------------------------
@@ -171,6 +175,7 @@ def test_a_blob_outlives_every_run_that_may_read_it(template: Template) -> None:
     (rule,) = template.one("S3::Bucket")["LifecycleConfiguration"]["Rules"]
     days = int(template.one("Lambda::Function")["Environment"]["Variables"]["STEPBRIDGE_RETENTION_DAYS"])
     assert rule["ExpirationInDays"] == limits.RUN_MAX.days + days
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
 
 
 def test_records_stay_for_as_long_as_the_props_say(plain: Template, full: Template) -> None:
@@ -178,6 +183,13 @@ def test_records_stay_for_as_long_as_the_props_say(plain: Template, full: Templa
     name = "STEPBRIDGE_RETENTION_DAYS"
     days = [one.one("Lambda::Function")["Environment"]["Variables"][name] for one in (plain, full)]
     assert days == [str(limits.RETENTION.days), "90"]
+
+
+def test_schedules_go_with_the_queue_that_they_send_to(template: Template) -> None:
+    """Whatever becomes of table and bucket."""
+    assert {one["DeletionPolicy"] for one in template.resources.values() if "ScheduleGroup" in one["Type"]} == {
+        "Delete"
+    }
 
 
 def test_the_bucket_is_nobody_elses(template: Template) -> None:
@@ -200,8 +212,7 @@ def test_rules_send_to_the_queue_and_lose_nothing(template: Template) -> None:
         (target,) = rule["Targets"]
         assert target["Arn"] == template.arn("SQS::Queue", "QueuesQueue")
         assert target["DeadLetterConfig"]["Arn"] == template.arn("SQS::Queue", "DeadLetters")
-        retries = {"MaximumRetryAttempts": timers.RETRIES, "MaximumEventAgeInSeconds": timers.RETRY_SECONDS}
-        assert target["RetryPolicy"] == retries
+        assert target["RetryPolicy"] == RETRIES
 
 
 def test_events_of_aws_come_from_the_default_bus(full: Template) -> None:
@@ -220,7 +231,10 @@ def test_crons_are_the_apps(plain: Template, full: Template) -> None:
     wanted = (parse_cron("0 9 * * MON-FRI", "Europe/Berlin"), parse_cron("*/5 * * * *"))
     assert set(found) == {(one.aws, one.timezone) for one in wanted}
     for one in found.values():
+        assert one["GroupName"] == full.one("Scheduler::ScheduleGroup")["Name"]
         assert one["FlexibleTimeWindow"] == {"Mode": "OFF"}
+        assert one["Target"]["RoleArn"] == full.arn("IAM::Role", "TimersRole")
+        assert one["Target"]["RetryPolicy"] == RETRIES
         assert one["Target"]["Arn"] == full.arn("SQS::Queue", "QueuesQueue")
         assert one["Target"]["DeadLetterConfig"]["Arn"] == full.arn("SQS::Queue", "DeadLetters")
         told = one["Target"]["Input"].replace("<aws.scheduler.scheduled-time>", "2026-11-22T09:00:00Z")
@@ -263,6 +277,42 @@ def test_every_alarm_says_what_to_do(plain: Template, full: Template) -> None:
     assert {str(one.get("AlarmActions")) for one in plain.all("CloudWatch::Alarm")} == {"None"}
     actions = [{"Ref": full.id_of("SNS::Topic")}]
     assert [one["AlarmActions"] for one in full.all("CloudWatch::Alarm")] == [actions] * len(ALARMS)
+
+
+def _watched(template: Template) -> dict[str, tuple[object, ...]]:
+    """What each alarm looks at, and when it rings."""
+    found: dict[str, tuple[object, ...]] = {}
+    for name, one in template.named("CloudWatch::Alarm").items():
+        dimensions = {each["Name"]: each["Value"] for each in one.get("Dimensions", [])}
+        rings = (one["Statistic"], one["Threshold"], one["EvaluationPeriods"])
+        found[next(alarm for alarm in ALARMS if f"Watch{alarm}" in name)] = (one["MetricName"], dimensions, *rings)
+    return found
+
+
+def test_each_alarm_looks_at_what_its_name_says(plain: Template) -> None:
+    """Once is enough but for what retries are for; a minute is a period."""
+    dead = {"QueueName": {"Fn::GetAtt": [plain.id_of("SQS::Queue", "DeadLetters"), "QueueName"]}}
+    queue = {"QueueName": {"Fn::GetAtt": [plain.id_of("SQS::Queue", "QueuesQueue"), "QueueName"]}}
+    function = {"FunctionName": {"Ref": plain.id_of("Lambda::Function")}}
+    group = {"ScheduleGroup": plain.one("Scheduler::ScheduleGroup")["Name"]}
+    table = {"TableName": {"Ref": plain.id_of("DynamoDB::Table")}}
+    oldest = limits.QUEUE_DELAY_MAX + limits.INVOCATION + limits.VISIBILITY_MARGIN
+    assert _watched(plain) == {
+        "DeadLetters": ("ApproximateNumberOfMessagesVisible", dead, "Maximum", 1, 1),
+        "OldestMessage": ("ApproximateAgeOfOldestMessage", queue, "Maximum", oldest.total_seconds(), 5),
+        "Parked": ("RunsParked", {"app": "shop"}, "Sum", 1, 1),
+        "Errors": ("Errors", function, "Sum", 1, 1),
+        "Throttles": ("Throttles", function, "Sum", 1, 3),
+        "TimerErrors": ("TargetErrorCount", group, "Sum", 1, 1),
+        "TimersDropped": ("InvocationDroppedCount", group, "Sum", 1, 1),
+        "TimersThrottled": ("InvocationThrottleCount", group, "Sum", 1, 3),
+        "TableReads": ("ReadThrottleEvents", table, "Sum", 1, 3),
+        "TableWrites": ("WriteThrottleEvents", table, "Sum", 1, 3),
+        "IndexWrites": ("WriteThrottleEvents", {**table, "GlobalSecondaryIndexName": schema.INDEX}, "Sum", 1, 3),
+    }
+    alarms = plain.all("CloudWatch::Alarm")
+    assert {one["ComparisonOperator"] for one in alarms} == {"GreaterThanOrEqualToThreshold"}
+    assert {one["Period"] for one in alarms} == {60}
 
 
 def test_an_alarm_is_of_one_metric(template: Template) -> None:

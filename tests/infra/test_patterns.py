@@ -29,7 +29,21 @@ def _passes(pattern: object, name: str, source: str = "anywhere") -> bool:
     return bool(EventPattern.load(json.dumps(pattern)).matches_event(event))
 
 
-@pytest.mark.parametrize("app", [shop, wares], ids=lambda app: str(app.id))
+def _watching(name: str) -> App:
+    """An app with a function of these system events."""
+    app = App("watching")
+
+    @app.function("watch", trigger=on(name))
+    async def watch(ctx: Context) -> None:
+        pass
+
+    return app
+
+
+APPS = [shop, wares, _watching("stepbridge/function.failed"), _watching("stepbridge/function.*")]
+
+
+@pytest.mark.parametrize("app", APPS, ids=["shop", "wares", "one", "wildcard"])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_rule_lets_through_what_the_engine_wants(app: App, name: str) -> None:
     """The same answer from the pattern on AWS as from the engine's own rule, which the local bus asks."""
@@ -78,13 +92,15 @@ def test_an_app_without_aws_triggers_has_no_rule_on_the_default_bus() -> None:
 
 
 def test_a_pattern_that_eventbridge_refuses_is_told_of_at_synthesis() -> None:
-    """2,048 characters are all it takes."""
+    """2,048 characters are all it takes, on either bus."""
     app = App("large")
-    triggers = [on(f"an/event.of.which.there.are.many.{number}") for number in range(60)]
+    names = [f"an/event.of.which.there.are.many.{number}" for number in range(60)]
 
-    @app.function("f", trigger=triggers)
+    @app.function("f", trigger=[*map(on, names), *(on(name, source="aws.s3") for name in names)])
     async def handler(ctx: Context) -> None:
         pass
 
     with pytest.raises(ConfigError, match=r"pattern of \d+ characters.*Mend"):
         own_pattern(app, narrow=True)
+    with pytest.raises(ConfigError, match=r"pattern of \d+ characters.*Mend"):
+        aws_pattern(app)

@@ -127,11 +127,42 @@ def test_one_customer_key_goes_through_every_part(full: Template) -> None:
     assert {str(queue["KmsMasterKeyId"]) for queue in full.all("SQS::Queue")} == {str(key)}
     assert {str(one["KmsKeyArn"]) for one in full.all("Scheduler::Schedule")} == {str(key)}
     assert full.one("DynamoDB::Table")["SSESpecification"]["KMSMasterKeyId"] == key
-    assert str(key) in str(full.one("S3::Bucket")["BucketEncryption"])
+    (rule,) = full.one("S3::Bucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"KMSMasterKeyID": key, "SSEAlgorithm": "aws:kms"}
+    assert rule["BucketKeyEnabled"]  # else each blob is a request to KMS
     assert full.one("Events::EventBus")["KmsKeyIdentifier"] == key
     assert full.one("Logs::LogGroup")["KmsKeyId"] == key
     assert full.one("Lambda::Function")["KmsKeyArn"] == key
     assert full.one("Lambda::Function")["Environment"]["Variables"]["STEPBRIDGE_KMS_KEY_ARN"] == key
+
+
+def _let_in(template: Template, service: str) -> Json:
+    """What the key's policy lets a service do on behalf of many: CDK adds a statement for the bus alone."""
+    found = [one for name, one in template.statements() if name.startswith("Key") and service in str(one["Principal"])]
+    (wide,) = [one for one in found if "ArnLike" in one["Condition"]]
+    return wide
+
+
+def test_the_keys_policy_lets_in_whom_the_services_act_for(full: Template) -> None:
+    """EventBridge for this account's rules and buses, CloudWatch Logs for its log groups; nobody else by itself."""
+    events, logs = _let_in(full, "events.amazonaws.com"), _let_in(full, "logs.")
+    assert set(actions_of(events)) == {"kms:Decrypt", "kms:GenerateDataKey"}
+    assert events["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    sources = [written(one).rpartition(":")[2] for one in events["Condition"]["ArnLike"]["aws:SourceArn"]]
+    assert sources == ["rule/*", "event-bus/*"]
+    assert logs["Principal"]["Service"] == {"Fn::Join": ["", ["logs.", {"Ref": "AWS::Region"}, ".amazonaws.com"]]}
+    assert {one.partition(":")[2].rstrip("*") for one in actions_of(logs)} == {
+        *("Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "ReEncrypt"),
+    }
+    (groups,) = logs["Condition"]["ArnLike"].values()
+    assert written(groups).endswith(":log-group:*")
+
+
+def test_scheduler_may_use_the_key_for_what_it_sends(full: Template) -> None:
+    """The key of the queues, and for nothing else."""
+    (send, use) = _inline(full, "TimersRole")
+    assert actions_of(send) == ["sqs:SendMessage"]
+    assert (set(actions_of(use)), use["Resource"]) == ({"kms:Decrypt", "kms:GenerateDataKey"}, full.arn("KMS::Key"))
 
 
 def test_the_key_is_used_through_the_apps_services(full: Template) -> None:
@@ -156,6 +187,18 @@ def test_step_data_is_sealed_under_the_keys_given(full: Template, plain: Templat
     assert variables["STEPBRIDGE_ENCRYPTION_KEYS"] == key
     assert "STEPBRIDGE_ENCRYPTION_KEYS" not in plain.one("Lambda::Function")["Environment"]["Variables"]
     assert not any("kms" in action for action in _actions(_inline(plain, "DispatcherRole")))
+
+
+def test_a_key_of_before_opens_step_data_and_seals_none(tmp_path: Path, quick_cdk: None) -> None:
+    """The first key seals, all of them open, in the order in which the dispatcher is told."""
+    from tests.infra.stacks import rotated
+
+    new, old = (f"arn:aws:kms:eu-west-1:123456789012:key/{name}" for name in ("new", "old"))
+    template = rotated(tmp_path, new, old)
+    found = {one.get("Sid"): one["Resource"] for one in _inline(template, "DispatcherRole")}
+    assert (found["SealStepData"], found["OpenStepData"]) == (new, [new, old])
+    variables = template.one("Lambda::Function")["Environment"]["Variables"]
+    assert variables["STEPBRIDGE_ENCRYPTION_KEYS"] == f"{new},{old}"
 
 
 def test_a_client_reads_and_asks_but_does_not_decide(full: Template) -> None:

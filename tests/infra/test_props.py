@@ -61,7 +61,9 @@ def test_with_all_its_modules_it_is_loaded(source: Path) -> None:
         ({"timeout": 20}, r"timeout=0:00:20. Mend: 0:00:30 to 0:15:00"),
         ({"timeout": 901}, r"timeout=0:15:01"),
         ({"batch_size": 11}, r"batch_size=11. Mend: 1 to 10"),
+        ({"batch_size": 0}, r"batch_size=0"),
         ({"max_concurrency": 1}, r"max_concurrency=1. Mend: 2 to 1000"),
+        ({"max_concurrency": 1001}, r"max_concurrency=1001"),
         ({"event_bus": "default"}, r"event_bus is the account's default bus.*Mend: leave it out"),
     ],
 )
@@ -71,6 +73,13 @@ def test_props_that_cannot_be_are_refused(tmp_path: Path, quick_cdk: None, props
 
     with pytest.raises(ConfigError, match=message):
         refused(tmp_path, **props)
+
+
+def test_what_is_to_be_destroyed_can_be_protected_all_the_same(tmp_path: Path, quick_cdk: None) -> None:
+    """A given `deletion_protection` counts, whatever the removal policy."""
+    from tests.infra.stacks import protected
+
+    assert protected(tmp_path).one("DynamoDB::Table")["DeletionProtectionEnabled"]
 
 
 def test_a_given_bus_is_shared(tmp_path: Path, quick_cdk: None) -> None:

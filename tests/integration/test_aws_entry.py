@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.session import Session
 from moto.core.botocore_stubber import MockRawResponse
 
 from stepbridge import App, Cancel, ConfigError, Context, ContextSync, event, invoke_only
@@ -190,6 +191,7 @@ WRONG: list[Any] = [
     {},
     {"key1": "value1"},
     {"Records": [{"eventSource": "aws:s3"}]},
+    {"Records": [{"eventSource": "aws:sqs"}, {"eventSource": "aws:s3"}]},
     None,
     [],
     "Records",
@@ -565,18 +567,35 @@ def test_a_missing_setting_fails_the_start_and_is_named(monkeypatch: pytest.Monk
 def test_the_environment_makes_the_handler(
     world: MotoWorld, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the stack sets is enough: the one line of a user's module."""
+    """What the stack sets is enough: the one line of a user's module. The client that all need is made at the start."""
     bench = Bench(greeter(), world, clock)
-    for name, value in bench.stack.settings.texts().items():
+    for name, value in replace(bench.stack.settings, retention_days=7, log_level="DEBUG").texts().items():
         monkeypatch.setenv(variable(name), value)
+    made: list[str] = []
+    make, logger = Session.create_client, logging.getLogger("stepbridge")
+    before = logger.level, logger.propagate, logger.handlers[:]
+
+    def noted(session: Session, service: str, **options: Any) -> Any:
+        made.append(service)
+        return make(session, service, **options)
+
+    monkeypatch.setattr(Session, "create_client", noted)
     handler = dispatcher(greeter())
+    assert made == ["dynamodb"]
+    assert (logger.level, logger.propagate, len(logger.handlers)) == (logging.DEBUG, False, len(before[2]) + 1)
     (record,) = recorded("eventbridge")["Records"]
     of_now = {**json.loads(record["body"]), "time": SystemClock().now().isoformat()}
     try:
         assert handler({"Records": [{**record, "body": json.dumps(of_now)}]}, LambdaLike()) == {"batchItemFailures": []}
     finally:
         handler.close()
-    assert [run.output for run in bench.runs()] == ["ADA"]
+    assert (logger.level, logger.propagate, logger.handlers) == before
+    (run,) = bench.runs()
+    assert run.output == "ADA"
+    (head,) = [item for item in bench.stack.table.items() if "fn" in item]
+    gone_at = datetime.fromtimestamp(int(head["ttl"]), UTC)
+    assert run.ended_at is not None
+    assert timedelta(days=7) - timedelta(seconds=1) < gone_at - run.ended_at <= timedelta(days=7)
 
 
 def busy_threads() -> list[str]:

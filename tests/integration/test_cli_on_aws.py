@@ -18,6 +18,8 @@ from stepbridge.testing import Simulation
 from tests.integration.commands import command
 
 app = App("orders")
+checks: list[bool] = []
+"""Calls of the step `check`."""
 
 
 @app.function("order", trigger=event("order"), retries=0)
@@ -30,6 +32,7 @@ async def order(ctx: Context) -> str:
 
 def check(bad: bool) -> str:  # noqa: FBT001 - the data's
     """Fails for bad ones."""
+    checks.append(bad)
     if bad:
         raise NonRetriableError("bad")
     return "good"
@@ -78,7 +81,10 @@ def test_events_and_runs_of_a_stack(shell: Shell) -> None:
         ("rest", "COMPLETED"),
     ]
     assert shell.run("runs", "watch", row["run_id"])[0] == 0
+    checks.clear()
     again = shell.read("runs", "rerun", row["run_id"], "--from-step", "rest")
+    shell.sim.advance("1s")
+    assert checks == []  # it stands
     invoked = shell.read("invoke", "order", "{}", "--no-wait")
     shell.sim.advance("1s")
     assert shell.read("runs", "show", again["run_id"])["status"] == "SLEEPING"
@@ -87,6 +93,21 @@ def test_events_and_runs_of_a_stack(shell: Shell) -> None:
     assert shell.read("runs", "show", invoked["run_id"])["status"] == "CANCELLED"
     assert shell.run("runs", "cancel", invoked["run_id"])[0] == 1
     assert shell.read("functions")["functions"][0]["function_id"] == "order"
+
+
+def test_a_function_is_run_with_any_data_and_its_failure_told_in_short(shell: Shell) -> None:
+    """More than a message holds; a list tells an error's name and message, and not where it came from."""
+    data = {"bad": True, "text": "x" * 1_100_000}
+    started = shell.read("invoke", "order", json.dumps(data), "--no-wait")
+    shell.sim.run_until_idle()
+    shown = shell.read("runs", "show", started["run_id"])
+    assert shown["event"]["data"] == data
+    assert "Traceback" in shown["error"]["stack"]
+    (row,) = shell.read("runs", "list", "-s", "FAILED")["runs"]
+    assert row["error"] == {"name": "NonRetriableError", "message": "bad"}
+    code, out, err = shell.run("invoke", "ordre", "{}")
+    assert (code, out) == (1, "")
+    assert "Mend: did you mean 'order'?" in err
 
 
 def test_many_runs_at_once(shell: Shell) -> None:

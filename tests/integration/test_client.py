@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +18,12 @@ from pydantic import BaseModel, RootModel
 import stepbridge
 from stepbridge import App, AsyncClient, Client, ConfigError, Context, Event, NonRetriableError, event
 from stepbridge.aws.settings import Settings
+from stepbridge.aws.stacks import output_key, output_values
 from stepbridge.client import _Stack
 from stepbridge.local.server import LocalServer
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.world import World
+from stepbridge.ports import Entry
 from stepbridge.testing import RunView, Simulation
 from tests.integration.waiting import eventually
 
@@ -406,6 +411,8 @@ def test_the_async_client_does_the_same(server: LocalServer, client: Client) -> 
         await asyncio.gather(other.cancel(waiting), other.resume(parked))
         with pytest.raises(LookupError, match="no run 'nope'"):
             await other.get_run("nope")
+        with pytest.raises(LookupError, match="has no step"):
+            await other.rerun(waiting, from_step="nope")
         return await other.get_run(await other.rerun(waiting, from_step="paid"))
 
     again = asyncio.run(all_calls())
@@ -442,6 +449,23 @@ def test_another_server_is_told_from_ours(body: bytes) -> None:
         thread.join()
 
 
+def test_what_speaks_no_http_is_no_server_of_ours() -> None:
+    """An SSH daemon, say: a `ConnectionError` too."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1_000)
+                connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        with pytest.raises(ConnectionError, match="no local server answers"):
+            Client(url=f"http://127.0.0.1:{listening.getsockname()[1]}").list_runs()
+        thread.join()
+
+
 def test_a_failure_of_the_server_is_not_the_callers(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """A `RuntimeError`, which says where to look."""
 
@@ -469,6 +493,39 @@ def test_a_client_is_of_one_place() -> None:
     with pytest.raises(ConfigError, match="give one of"):
         AsyncClient(url="http://127.0.0.1:8787", settings=SETTINGS)
     assert stepbridge.Client is Client
+
+
+@pytest.fixture
+def listing() -> Iterator[tuple[str, list[str]]]:
+    """Another server that has no runs: its address, and what it was asked for."""
+    asked: list[str] = []
+
+    class Empty(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"runs": [], "cursor": null}')
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Empty) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}", asked
+        server.shutdown()
+        thread.join()
+
+
+def test_an_address_counts_as_a_whole(listing: tuple[str, list[str]]) -> None:
+    """Its path, behind a proxy; and its scheme: what is to be encrypted is never sent in clear."""
+    address, asked = listing
+    assert Client(url=f"http://{address}/dev/").list_runs("a/b", limit=1).runs == []
+    assert asked == ["/dev/api/runs?function_id=a%2Fb&limit=1"]
+    with pytest.raises(ConnectionError, match=f"no local server answers at https://{address}"):
+        Client(url=f"https://{address}").list_runs()
+    assert len(asked) == 1
 
 
 # -- a stack ---------------------------------------------------------------------------------------
@@ -500,6 +557,7 @@ def test_a_stacks_client_does_the_same() -> None:
         assert isinstance(world, World)
         client = over_memory(world)
         given, made = client.send([{"name": "note", "id": "stack-1"}, {"name": "order/created", "data": {"id": "s"}}])
+        assert given == "stack-1"
         sim.advance("1s")
         rows = client.list_runs().runs
         assert {(run.event.id, run.status) for run in rows} == {(given, "COMPLETED"), (made, "SLEEPING")}
@@ -511,6 +569,10 @@ def test_a_stacks_client_does_the_same() -> None:
         assert client.get_run(waiting.run_id).status == "CANCELLED"
         client.cancel(waiting.run_id)
         effects.clear()
+        assert client.rerun(waiting.run_id) != client.rerun(waiting.run_id)
+        assert len(set(client.send([{"name": "note"}, {"name": "note"}]))) == 2
+        sim.run_until_idle()
+        effects.clear()
         again = client.rerun(waiting.run_id, from_step="paid")
         assert client.get_run(again).status == "QUEUED"
         sim.advance(0)
@@ -519,3 +581,37 @@ def test_a_stacks_client_does_the_same() -> None:
         sim.run_until_idle()
         assert client.get_run(again).output == ["reserved s", "card", "shipped s"]
         assert effects == ["ship s"]
+
+
+def test_a_stacks_client_carries_its_callers_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In each event, whoever starts the trace."""
+    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}
+    monkeypatch.setattr("stepbridge.client.tracing.current", lambda: trace)
+    with Simulation(app) as sim:
+        world = sim._world
+        assert isinstance(world, World)
+        put: list[Entry] = []
+        client = over_memory(world)
+        assert isinstance(client._backend, _Stack)
+        bus: Any = SimpleNamespace(put=put.extend)
+        client._backend._ports = replace(client._backend._ports, bus=bus)
+        client.send([{"name": "note"}, {"name": "note"}])
+    assert [trace["traceparent"] in entry.detail for entry in put] == [True, True]
+
+
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_client_by_the_stacks_name_knows_its_app(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which of several is named; its functions are those that are listed."""
+    outputs = {
+        output_key(app_id, name): value
+        for app_id in ("shop", "stock")
+        for name, value in output_values(app_id, [f"{app_id}-{n}" for n in "ab"], SETTINGS.texts()).items()
+    }
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    monkeypatch.setattr("stepbridge.aws.stacks._outputs", lambda _client, _stack: outputs)
+    functions = ("stock-a", "stock-b")
+    for given in ({"stack": "Shop"}, {"settings": SETTINGS, "function_ids": functions}):
+        client = kind(**given, app_id="stock")
+        backend = getattr(client, "_client", client)._backend
+        assert isinstance(backend, _Stack)
+        assert (backend._app_id, backend._operations._function_ids) == ("stock", functions)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from stepbridge import App, Context, event
+from stepbridge import App, Context, cron, event
+from stepbridge.core.cron import Cron
 from stepbridge.core.records import Status
 from stepbridge.engine.engine import Engine
 from stepbridge.local.driver import Driver
 from stepbridge.local.server import LocalServer
 from stepbridge.local.service import Service
 from stepbridge.memory.timers import MemoryTimers
+from stepbridge.ports import Message
 from tests.integration.orders_app import app, entered, left
 from tests.integration.waiting import eventually
 
@@ -95,6 +99,56 @@ def test_a_batch_that_fails_comes_back(
     monkeypatch.setattr(Engine, "handle_all", fail_once)
     assert ended(either.service, send(either.service, "ping")["run_id"])["status"] == "COMPLETED"
     assert "no memory left" in caplog.text
+
+
+def test_a_message_that_bounces_is_not_taken_for_handled(either: LocalServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes back when the engine has said."""
+    handle_all, bounces = Engine.handle_all, iter([timedelta(0)])
+
+    async def bounce_once(self: Engine, messages: Sequence[Message], **more: Any) -> Any:
+        for pause in bounces:
+            for message in messages:
+                self._ports.queue.postpone(message, pause)
+            return list(messages)
+        return await handle_all(self, messages, **more)
+
+    monkeypatch.setattr(Engine, "handle_all", bounce_once)
+    assert ended(either.service, send(either.service, "ping")["run_id"])["status"] == "COMPLETED"
+
+
+def test_a_schedule_fires(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the driver itself, whatever else there is to do; here each moment instead of each minute."""
+    timely = App("timely")
+    monkeypatch.setattr(Cron, "next_after", lambda _self, at: at + timedelta(milliseconds=100))
+
+    @timely.function("tick", trigger=cron("* * * * *"))
+    async def tick(ctx: Context) -> str:
+        return ctx.event.name
+
+    with LocalServer(timely, port=0) as server:
+        counts = server.service.runs.counts
+        eventually(lambda: counts("timely", "tick")[Status.COMPLETED] > 1)
+
+
+def test_no_more_is_taken_in_hand_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest waits in the queue, and comes once there is room."""
+    monkeypatch.setattr("stepbridge.local.driver.IN_FLIGHT_MAX", 2)
+    waiting, gate = App("waiting"), asyncio.Event()
+    inside: list[str] = []
+
+    @waiting.function("wait", trigger=event("ping"))
+    async def wait(ctx: Context) -> None:
+        inside.append(ctx.run_id)
+        most.append(server._driver.in_flight)
+        await gate.wait()
+
+    most: list[int] = []
+    with LocalServer(waiting, port=0) as server:
+        server.service.send([{"name": "ping"}] * 5)
+        eventually(lambda: len(inside) == 2)
+        server.call(gate.set)
+        eventually(lambda: server.service.runs.counts("waiting", "wait")[Status.COMPLETED] == 5)
+    assert max(most) <= 2
 
 
 def test_a_handler_that_blocks_leaves_the_server_reachable(either: LocalServer) -> None:

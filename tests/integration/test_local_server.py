@@ -345,6 +345,7 @@ def test_a_function_is_invoked(server: LocalServer) -> None:
         ("POST", "/api/functions/price/invoke", {"date": {}}, 400, "data"),
         ("GET", "/api/runs?status=DONE", None, 400, "one of QUEUED"),
         ("GET", "/api/runs?limit=0", None, 400, "1 to 1000"),
+        ("GET", "/api/runs?limit=1001", None, 400, "1 to 1000"),
         ("GET", "/api/runs?limit=x", None, 400, "whole number"),
         ("GET", "/api/runs?cursor=x", None, 400, "cursor"),
         ("GET", "/api/runs/nope", None, 404, "no run 'nope'"),

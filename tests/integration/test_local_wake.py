@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from stepbridge.local import run_logs
 from stepbridge.local.run_logs import RunLogs
 from stepbridge.local.server import LocalServer
 from stepbridge.local.service import ConflictError
+from stepbridge.local.wake import wake
 from stepbridge.memory.clock import SystemClock
 from tests.integration.waiting import eventually
 
@@ -144,6 +146,15 @@ def test_a_run_of_a_future_event_starts_now(server: LocalServer) -> None:
     asleep(server, run_id, "a month")
 
 
+def test_a_run_that_has_moved_on_meanwhile_is_left_alone(server: LocalServer) -> None:
+    """What it waits for now is not what was looked at."""
+    run_id = started(server, {"name": "nap"})
+    asleep(server, run_id, "a month")
+    site, head = server.service._get(run_id)
+    assert wake(site.ports, replace(head, epoch=head.epoch + 1)) is None
+    assert wake(site.ports, head) is not None
+
+
 def test_a_run_that_has_ended_is_not_woken(server: LocalServer) -> None:
     """And says so."""
     run_id = started(server, {"name": "nap"})
@@ -184,6 +195,10 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         logs.handle(record(f"b{number}", "x" * 100_000))
     assert [bool(logs.of(name)["lines"]) for name in ("a", "b0", "b7")] == [False, False, True]
     assert len(logs.of("b7")["lines"][0]["message"]) == run_logs.TEXT_MAX
+    odd = record("c", "%d pieces")
+    odd.args = ("no number",)
+    logs.handle(odd)
+    assert "cannot be shown" in logs.of("c")["lines"][0]["message"]
 
 
 def record(run_id: str, message: str) -> logging.LogRecord:

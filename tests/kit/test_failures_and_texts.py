@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from stepbridge import App, ConfigError, Context, NonRetriableError, RetryAfterError, event
@@ -76,7 +78,9 @@ def test_a_crash_between_effect_and_record_repeats_the_effect(step_id: str) -> N
         sim.send("buy", {"orderId": "o-1"})
         assert sim.run("buy").status == "RUNNING"
         assert shop_under_test.charged == ["o-1"]
-        sim.advance("20m")
+        sim.advance(timedelta(minutes=2.5) - timedelta(seconds=1))
+        assert sim.run("buy").status == "RUNNING"
+        sim.advance("2s")
         run = sim.run("buy")
         assert (run.status, run.steps[step_id].attempts) == ("COMPLETED", 1)
         assert len(shop_under_test.charged) == (2 if step_id == "charge" else 1)
@@ -98,6 +102,16 @@ def test_a_planned_crash_lets_large_values_and_sent_events_pass() -> None:
         sim.send("go")
         sim.advance("20m")
         assert (sim.run("f").status, [one.name for one in sim.events]) == ("COMPLETED", ["go", "told"])
+
+
+def test_a_sandbox_crashes_as_often_as_it_is_told_to() -> None:
+    """Each time the effect is repeated; then the run ends as ever."""
+    with Simulation(app) as sim:
+        sim.crash("charge", times=2)
+        sim.stub("review", None)
+        sim.send("buy", {"orderId": "o-1"})
+        sim.advance("20m")
+        assert (sim.run("buy").status, shop_under_test.charged) == ("COMPLETED", ["o-1"] * 3)
 
 
 def test_a_crash_is_not_for_moto() -> None:

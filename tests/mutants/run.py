@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.mutants.laws import ACCEPTANCE, CRASHES, ENGINE, ENTRY, LAWS, MUTANTS, ORDER, RANDOM, STORMS, WAITS, Mutant
 
 ROOT: Final = Path(__file__).parents[2]
@@ -32,6 +34,8 @@ _BY_REAL_TIME: Final = "tests/waits/test_long_runs.py::TestHandOver"
 """On a busy machine these fail without a mutant."""
 LIMIT_SECONDS: Final = 120
 """For all of them together: what is not noticed by then has survived."""
+_QUICK: Final = ("-m", "not slow")
+"""Of the stages; a mutant's own tests may be slow ones."""
 _LIAR_SECONDS: Final = 600
 _LEFT_OUT: Final = ("__pycache__", ".git", ".venv*", ".*_cache", ".hypothesis", "build", "cdk.out", "dist")
 
@@ -65,16 +69,18 @@ def tried(mutant: Mutant) -> Verdict:
         shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*_LEFT_OUT))
         path = root / "sdk" / "stepbridge" / mutant.file
         path.write_text(broken_text(mutant, path.read_text()))
-        stages = ((mutant.first,), *STAGES)
-        noticed = next(filter(None, (_failure(root, stage, began + LIMIT_SECONDS) for stage in stages)), "")
+        until = began + LIMIT_SECONDS
+        noticed = _failure(root, (mutant.first,), until) or next(
+            filter(None, (_failure(root, stage, until, _QUICK) for stage in STAGES)), ""
+        )
     return Verdict(mutant, noticed, time.monotonic() - began)
 
 
-def _failure(root: Path, tests: Iterable[str], until: float) -> str:
-    """The first test of these that fails; empty: none does in time."""
+def _failure(root: Path, tests: Iterable[str], until: float, more: Iterable[str] = ()) -> str:
+    """The first test of these that fails; empty: none does in time, or there is none."""
     path = os.pathsep.join((str(root / "sdk"), str(root)))
-    options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", "60", "--tb", "line", "-m", "not slow"]
-    options += ["--schedules", "300", "--deselect", _BY_REAL_TIME]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", "60", "--tb", "line"]
+    options += ["--schedules", "300", "--deselect", _BY_REAL_TIME, *more]
     try:
         done = subprocess.run(  # noqa: S603 - our own tests
             [sys.executable, "-m", "pytest", *tests, *options],
@@ -87,7 +93,7 @@ def _failure(root: Path, tests: Iterable[str], until: float) -> str:
         )
     except subprocess.TimeoutExpired:
         return ""
-    if done.returncode == 0:
+    if done.returncode in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
         return ""
     named = [line for line in done.stdout.splitlines() if line.startswith(("FAILED tests", "ERROR tests"))]
     return named[0].partition(" ")[2].partition(" - ")[0] if named else f"pytest: {done.stdout[-200:]!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any
 
@@ -16,7 +16,9 @@ from stepbridge.aws.failures import Misconfigured
 from stepbridge.aws.wiring import SystemClock, ports
 from stepbridge.core.conditions import Key
 from stepbridge.core.limits import PORT_THREADS
+from stepbridge.ports import Message, Outgoing
 from tests.contract.aws_backend import settings
+from tests.unit.aws_script import Script, ok
 
 
 def test_wiring_makes_no_client() -> None:
@@ -84,6 +86,31 @@ def test_the_clock_is_utc_in_whole_milliseconds() -> None:
     assert now.tzinfo is UTC
     assert now.microsecond % 1000 == 0
     assert SystemClock().now() - now < timedelta(seconds=5)
+
+
+def test_the_clock_is_never_ahead() -> None:
+    """A millisecond that has not ended yet is not told: nothing looks due before it is."""
+    for _ in range(50):
+        told = SystemClock().now()
+        assert told <= datetime.now(UTC)  # noqa: TID251 - the clock itself is under test
+
+
+def test_each_port_has_the_resources_that_the_settings_name() -> None:
+    """Queue and dead-letter queue, schedules' own, and the prefix of blobs."""
+    script = Script(ok())
+    given = settings(kms_key_arn="arn:key", narrow_rule="True")
+    world = ports(given, script.clients)
+    world.queue.bury(Message(id="1", body="{}", receipt="r"), "why")
+    world.queue.send([Outgoing(body="{}")])
+    world.timers.create("n", datetime(2999, 1, 1, tzinfo=UTC), "{}")
+    (_, dead), (_, sent), (_, armed) = script.sent
+    assert (dead["QueueUrl"], sent["QueueUrl"]) == (given.dlq_url, given.queue_url)
+    target = armed["Target"]
+    assert (target["Arn"], target["DeadLetterConfig"]["Arn"]) == (given.queue_arn, given.dlq_arn)
+    assert (target["RoleArn"], armed["GroupName"]) == (given.scheduler_role_arn, given.schedule_group)
+    assert armed["KmsKeyArn"] == "arn:key"
+    assert world.narrow
+    assert not ports(settings(), script.clients).narrow
 
 
 def test_a_cold_start_loads_no_more_than_it_needs() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from botocore import exceptions as raised
 from botocore.exceptions import ClientError
+from botocore.retries.standard import ThrottledRetryableChecker, TransientRetryableChecker
 
 from stepbridge.aws.clients import ATTEMPTS
 from stepbridge.aws.failures import Misconfigured, Resource, Unavailable
@@ -100,6 +102,7 @@ def test_what_must_be_mended_is_misconfigured(answer: Answer, message: str) -> N
     with pytest.raises(Misconfigured, match=message) as caught:
         table(script).get(KEY)
     assert "says AWS" in str(caught.value)
+    assert isinstance(caught.value.__cause__, ClientError)
     assert script.operations == ["GetItem"]
 
 
@@ -164,6 +167,9 @@ def test_every_call_to_s3_tells_its_permission(permission: str, call: Callable[[
         call(ports(settings(), missing.clients))
 
 
+RESOURCE = Resource("It", "STEPBRIDGE_IT")
+
+
 @pytest.mark.parametrize(
     ("code", "status", "expected"),
     [
@@ -176,5 +182,91 @@ def test_every_call_to_s3_tells_its_permission(permission: str, call: Callable[[
 )
 def test_codes_are_sorted_by_who_must_act(code: str, status: int, expected: type) -> None:
     """None: a fault of this package."""
-    resource = Resource("It", "STEPBRIDGE_IT")
-    assert type(resource.failure("s:Do", code, "", status=status)) is expected
+    assert type(RESOURCE.failure("s:Do", code, "", status=status)) is expected
+
+
+def test_whatever_botocore_tries_again_passes() -> None:
+    """Its own lists, of throttles and of transient errors; and a clock that NTP has not set yet."""
+    throttled: Any = ThrottledRetryableChecker
+    transient: Any = TransientRetryableChecker
+    codes = {
+        *throttled._THROTTLED_ERROR_CODES,
+        *transient._TRANSIENT_ERROR_CODES,
+        "RequestTimeTooSkewed",
+    } - {"BandwidthLimitExceeded", "EC2ThrottledException", "TransactionInProgressException"}  # of other services
+    assert {code for code in codes if type(RESOURCE.failure("s:Do", code, "")) is not Unavailable} == set()
+
+
+MENDS = {
+    "deploy the stack": ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "NoSuchBucket"],
+    "allow the role": ["AccessDenied", "NotAuthorizedForDetailTypeException", "NotAuthorizedForSourceException"],
+    "renew the credentials": [
+        *("ExpiredToken", "ExpiredTokenException", "IncompleteSignature", "InvalidAccessKeyId", "InvalidToken"),
+        *("InvalidClientTokenId", "InvalidSignatureException", "MissingAuthenticationToken", "SignatureDoesNotMatch"),
+        *("MissingAuthenticationTokenException", "UnrecognizedClientException"),
+    ],
+    "enable the key": ["KMS.AccessDeniedException", "KMS.InvalidStateException", "KmsDisabled", "KmsNotFound"],
+    "Service Quotas": ["ServiceQuotaExceededException"],
+}
+"""Of the services' common errors, whose models botocore does not have."""
+
+
+@pytest.mark.parametrize(("mend", "code"), [(mend, code) for mend, codes in MENDS.items() for code in codes])
+def test_what_does_not_pass_has_a_mend(mend: str, code: str) -> None:
+    """One that fits it."""
+    failure = RESOURCE.failure("s:Do", code, "")
+    assert isinstance(failure, Misconfigured)
+    assert mend in str(failure)
+
+
+OURS: dict[tuple[str, tuple[str, ...]], set[str]] = {
+    ("dynamodb", ("GetItem", "PutItem", "UpdateItem", "DeleteItem", "Query")): {
+        *("ConditionalCheckFailedException", "ItemCollectionSizeLimitExceededException"),
+    },
+    ("sqs", ("SendMessage", "SendMessageBatch", "ChangeMessageVisibility")): {
+        *("InvalidMessageContents", "UnsupportedOperation", "InvalidSecurity", "MessageNotInflight"),
+        *("ReceiptHandleIsInvalid", "BatchEntryIdsNotDistinct", "BatchRequestTooLong", "EmptyBatchRequest"),
+        *("InvalidBatchEntryId", "TooManyEntriesInBatchRequest"),
+    },
+    ("events", ("PutEvents",)): set(),
+    ("scheduler", ("CreateSchedule", "DeleteSchedule")): {"ValidationException"},
+    ("kms", ("GenerateDataKey", "Decrypt")): {"DryRunOperationException", "InvalidGrantTokenException"},
+    ("s3", ("GetObject", "PutObject")): {
+        *("EncryptionTypeMismatch", "InvalidObjectState", "InvalidRequest", "InvalidWriteOffset"),
+        *("NoSuchKey", "TooManyParts"),
+    },
+}
+"""What the adapters call, and which of the errors that these calls have are neither passing nor the operator's."""
+
+
+@pytest.mark.parametrize(("called", "left"), OURS.items(), ids=lambda one: str(one)[:20])
+def test_every_error_of_every_call_is_sorted(called: tuple[str, tuple[str, ...]], left: set[str]) -> None:
+    """By the service models of botocore: what a new release adds shows here."""
+    service, operations = called
+    model = Script(ok()).clients._client(service).meta.service_model
+    shapes = [shape for name in operations for shape in model.operation_model(name).error_shapes]
+    codes = {shape.error_code for shape in shapes}
+    assert {code for code in codes if RESOURCE.failure("s:Do", code, "") is None} == left
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (raised.CredentialRetrievalError(provider="iam", error_msg="no"), Unavailable),
+        (raised.MetadataRetrievalError(error_msg="no"), Unavailable),
+        (raised.IncompleteReadError(actual_bytes=1, expected_bytes=2), Unavailable),
+        (raised.ChecksumError(checksum_type="crc32", expected_checksum="1", actual_checksum="2"), Unavailable),
+        (raised.FlexibleChecksumError(error_msg="no"), Unavailable),
+        (raised.NoRegionError(), Misconfigured),
+        (raised.InvalidRegionError(region_name="?"), Misconfigured),
+        (raised.PartialCredentialsError(provider="env", cred_var="secret"), Misconfigured),
+        (raised.ProfileNotFound(profile="mine"), Misconfigured),
+        (raised.SSOTokenLoadError(error_msg="no"), Misconfigured),
+        (raised.TokenRetrievalError(provider="sso", error_msg="no"), Misconfigured),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_botocore_raises_by_itself_is_sorted_too(error: Exception, expected: type[Exception]) -> None:
+    """Nothing was asked of AWS, or nothing whole came back."""
+    with pytest.raises(expected, match=r"^It .*s:Do"), RESOURCE.calling("s:Do"):
+        raise error

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from threading import Thread
 from typing import Any
 
 import pytest
+from botocore import UNSIGNED
 from botocore import exceptions as raised
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -18,10 +21,12 @@ from botocore.client import BaseClient
 from botocore.credentials import Credentials, RefreshableCredentials
 from hypothesis import given
 from hypothesis import strategies as st
+from urllib3.util import connection
 
 from stepbridge.aws.clients import ATTEMPTS, Clients
 from stepbridge.aws.prepared import _Calls, _Signature
 from stepbridge.aws.table import DynamoTable
+from stepbridge.aws.transport import pool_of
 from stepbridge.core.conditions import Absent, Change, Key
 from tests.unit.aws_script import Answer, Script, error, ok
 
@@ -175,30 +180,104 @@ def test_credentials_are_renewed() -> None:
 
     script.clients.dynamodb().meta.events.register("before-send.dynamodb", note)
     table = DynamoTable(script.clients.dynamodb, "shop")
-    table.delete(KEY)
-    table.delete(KEY)
-    first, second = keys
-    assert first != second
+    for _ in range(3):
+        table.delete(KEY)
+    assert len(set(keys)) == len(keys) == 3
     assert calls_of(script)._way is not None
 
 
-def test_a_traced_botocore_keeps_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+class _Wrapper:
+    """As wrapt makes them: what it wraps lends it its name."""
+
+    __module__ = BaseClient.__module__
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+
+    def __get__(self, client: Any, _: object) -> Any:
+        return partial(self._call, client)
+
+
+@pytest.mark.parametrize("wrapped", [_Wrapper, lambda call: call], ids=["object", "function"])
+def test_a_traced_botocore_keeps_its_calls(monkeypatch: pytest.MonkeyPatch, wrapped: Callable[[Any], Any]) -> None:
     """Tracers wrap the class's method, and find every call there."""
     script = learned(ok())
     seen: list[str] = []
     original = BaseClient._make_api_call  # type: ignore[attr-defined]
 
-    class Wrapper:
-        def __get__(self, client: Any, _: object) -> Any:
-            def call(operation: str, parameters: Any) -> Any:
-                seen.append(operation)
-                return original(client, operation, parameters)
+    def call(client: Any, operation: str, parameters: Any) -> Any:
+        seen.append(operation)
+        return original(client, operation, parameters)
 
-            return call
-
-    monkeypatch.setattr(BaseClient, "_make_api_call", Wrapper())
+    monkeypatch.setattr(BaseClient, "_make_api_call", wrapped(call))
     DynamoTable(script.clients.dynamodb, "shop").delete(KEY)
     assert seen == ["DeleteItem"]
+
+
+def test_what_is_not_prepared_goes_botocores_way() -> None:
+    """Its types too, of which DynamoDB's JSON has no dates."""
+    script = learned(ok(Table={"CreationDateTime": 1_700_000_000}))
+    answer = script.clients.dynamodb().describe_table(TableName="shop")
+    assert answer["Table"]["CreationDateTime"] == datetime.fromtimestamp(1_700_000_000, UTC)
+    assert "ResponseMetadata" in answer
+
+
+def test_calls_that_botocore_does_not_sign_stay_its_own() -> None:
+    """There are no credentials to sign them with."""
+    script = Script(ok())
+    script.clients.dynamodb().meta.events.register("choose-signer.dynamodb", lambda **_: UNSIGNED)
+    script.clients._session.set_credentials("", "")
+    table = DynamoTable(script.clients.dynamodb, "shop")
+    table.delete(KEY)
+    table.delete(KEY)
+    assert script.operations == ["DeleteItem"] * 2
+    assert calls_of(script)._way is None
+
+
+def test_the_tries_of_a_call_are_told_apart_by_number_and_are_one_call_to_aws() -> None:
+    """As botocore tells them: one id a call, and which try of how many."""
+    told: list[tuple[str, str]] = []
+    script = learned(error("ThrottlingException"), error("ThrottlingException"), ok())
+
+    def note(request: Any, **_: Any) -> None:
+        told.append((request.headers["amz-sdk-invocation-id"], request.headers["amz-sdk-request"]))
+
+    script.clients.dynamodb().meta.events.register_first("before-send.dynamodb", note)
+    table = DynamoTable(script.clients.dynamodb, "shop")
+    table.delete(KEY)
+    table.delete(KEY)
+    assert [number for _, number in told] == [f"attempt={n}; max={ATTEMPTS}" for n in (1, 2, 3, 1)]
+    assert [len({one for one, _ in told[:3]}), len({one for one, _ in told})] == [1, 2]
+
+
+def test_a_try_without_a_pause_is_still_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Botocore's pauses are random from zero on."""
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
+    script = learned(error("ThrottlingException"), ok(Item={"n": {"N": "1"}}))
+    assert DynamoTable(script.clients.dynamodb, "shop").get(KEY) == {"n": 1}
+
+
+def test_who_listens_to_botocores_answers_hears_of_each() -> None:
+    """Parsed, as of any other call."""
+    heard: list[Any] = []
+    script = learned(ok(Item={"n": {"N": "1"}}))
+    script.clients.dynamodb().meta.events.register(
+        "after-call.dynamodb.GetItem", lambda parsed, **_: heard.append(parsed)
+    )
+    DynamoTable(script.clients.dynamodb, "shop").get(KEY)
+    assert [one["Item"] for one in heard] == [{"n": {"N": "1"}}]
+
+
+def test_the_hosts_certificate_is_checked() -> None:
+    """Also where prepared calls come before botocore's first has been sent."""
+    pool = calls_of(learned(ok()))._way.pool  # type: ignore[union-attr]
+    assert (pool.scheme, pool.cert_reqs) == ("https", "CERT_REQUIRED")
+    assert pool.ca_certs
+
+
+def test_a_session_that_is_not_botocores_has_no_pool() -> None:
+    """Its calls are left to it."""
+    assert pool_of(object(), "https://dynamodb.eu-west-1.amazonaws.com/") is None
 
 
 # -- over HTTP ---------------------------------------------------------------------------------------
@@ -247,8 +326,12 @@ def client_at() -> Iterator[Callable[[str], Clients]]:
         clients.dynamodb().close()
 
 
-def test_the_second_request_says_what_the_first_did(echo: Echoed, client_at: ClientAt) -> None:
-    """The same headers but for those of the moment, over the same connection."""
+def test_the_second_request_says_what_the_first_did(
+    echo: Echoed, client_at: ClientAt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same headers but for those of the moment, over the same connection; Lambda's own among them."""
+    monkeypatch.setenv("AWS_LAMBDA_FUNCTION_NAME", "shop")
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", "Root=1-2")
     url, seen = echo
     clients = client_at(url)
     table = DynamoTable(clients.dynamodb, "shop")
@@ -263,15 +346,48 @@ def test_the_second_request_says_what_the_first_did(echo: Echoed, client_at: Cli
     }
     calls: Any = clients.dynamodb()._make_api_call  # type: ignore[attr-defined]
     assert calls._way.pool.num_connections == 1
+    assert mine["X-Amzn-Trace-Id"] == "Root=1-2"
 
 
-def test_an_endpoint_with_a_path_is_left_to_botocore(echo: Echoed, client_at: ClientAt) -> None:
-    """An emulator behind a proxy, say."""
+def test_head_and_body_leave_together(echo: Echoed, client_at: ClientAt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One write a request, which on a small Lambda is a third of a call."""
+    table = DynamoTable(client_at(echo[0]).dynamodb, "shop")
+    table.get(KEY)
+    writes: list[bytes] = []
+    send = HTTPConnection.send
+
+    def noted(connection: HTTPConnection, data: bytes) -> None:
+        writes.append(data)
+        send(connection, data)
+
+    monkeypatch.setattr(HTTPConnection, "send", noted)
+    table.get(KEY)
+    (write,) = writes
+    assert write.startswith(b"POST / HTTP/1.1\r\n")
+    assert b"\r\n\r\n{" in write
+
+
+def test_a_header_never_becomes_two(echo: Echoed, client_at: ClientAt) -> None:
+    """A line's end within one is refused, as http.client does."""
     url, seen = echo
-    clients = client_at(f"{url}/aws")
+    clients = client_at(url)
+    table = DynamoTable(clients.dynamodb, "shop")
+    table.get(KEY)
+    credentials: Any = clients._session.get_credentials()
+    credentials.token = "a\r\nX-Other: b"
+    with pytest.raises(Exception, match="Invalid header"):
+        table.get(KEY)
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("place", ["/aws", "/?stage=1"])
+def test_an_endpoint_with_a_path_is_left_to_botocore(echo: Echoed, client_at: ClientAt, place: str) -> None:
+    """An emulator behind a proxy, say; a query is more than is signed here, too."""
+    url, seen = echo
+    clients = client_at(f"{url}{place}")
     table = DynamoTable(clients.dynamodb, "shop")
     assert table.get(KEY) == table.get(KEY)
-    assert [path for path, _ in seen] == ["/aws", "/aws"]
+    assert [path for path, _ in seen] == [place, place]
 
 
 def test_behind_a_proxy_calls_are_left_to_botocore(
@@ -285,11 +401,20 @@ def test_behind_a_proxy_calls_are_left_to_botocore(
     assert [path for path, _ in seen] == ["http://dynamodb.example/"] * 2
 
 
-def test_nobody_there_is_unavailable(pauses: list[float], client_at: ClientAt) -> None:
-    """After the tries that time allows, as with botocore's own sending."""
+def test_nobody_there_is_unavailable(pauses: list[float], client_at: ClientAt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the tries that time allows, as with botocore's own sending; urllib3 adds none of its own."""
+    tries: list[object] = []
+    connect = connection.create_connection
+
+    def noted(*address: Any, **options: Any) -> Any:
+        tries.append(address)
+        return connect(*address, **options)
+
+    monkeypatch.setattr(connection, "create_connection", noted)
     clients = client_at("http://127.0.0.1:1")
     table = DynamoTable(clients.dynamodb, "shop")
     for _ in range(2):
         with pytest.raises(Exception, match="cannot be reached"):
             table.get(KEY)
     assert len(pauses) == 2 * (ATTEMPTS - 1)
+    assert len(tries) == 2 * ATTEMPTS

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
-from stepbridge.aws.failures import Unavailable
-from stepbridge.aws.queue import SCHEDULED_TIME, SqsQueue, message_of
+from stepbridge.aws.failures import Misconfigured, Unavailable
+from stepbridge.aws.queue import MESSAGE_BYTES_MAX, SCHEDULED_TIME, SqsQueue, message_of
 from stepbridge.ports import Message, Outgoing
 from tests.unit.aws_script import Answer, Script, error, ok
 
@@ -71,6 +72,7 @@ def test_every_message_is_marked_and_only_delayed_ones_have_a_delay() -> None:
     "answer",
     [
         error("MessageNotInflight"),
+        error("AWS.SimpleQueueService.MessageNotInflight"),
         error("ReceiptHandleIsInvalid"),
         error(
             "InvalidParameterValue",
@@ -85,6 +87,30 @@ def test_a_message_that_is_back_already_needs_no_postponement(answer: Answer) ->
     script = Script(answer)
     queue(script).postpone(MESSAGE, timedelta(seconds=5))
     assert script.operations == ["ChangeMessageVisibility"]
+
+
+def test_a_postponement_that_sqs_calls_wrong_is_an_error() -> None:
+    """Another parameter than the receipt: a fault of this package."""
+    with pytest.raises(ClientError, match="VisibilityTimeout"):
+        queue(Script(error("InvalidParameterValue", text="VisibilityTimeout"))).postpone(MESSAGE, timedelta(seconds=5))
+
+
+def test_a_buried_message_has_a_reason() -> None:
+    """SQS takes no empty attribute; a refusal names the dead-letter queue."""
+    script = Script(ok())
+    queue(script).bury(MESSAGE, " \n")
+    ((_, body),) = script.sent
+    assert body["MessageAttributes"]["reason"]["StringValue"] == "unknown"
+    with pytest.raises(Misconfigured, match=r"https://sqs/1/dead does not exist .*STEPBRIDGE_DLQ_URL"):
+        queue(Script(error("QueueDoesNotExist"))).bury(MESSAGE, "why")
+
+
+def test_a_messages_size_is_counted_in_bytes() -> None:
+    """Which is what SQS counts; then nothing is sent."""
+    script = Script(ok())
+    with pytest.raises(ValueError, match="is above SQS's"):
+        queue(script).send([Outgoing(body="é" * (MESSAGE_BYTES_MAX // 2))])
+    assert script.sent == []
 
 
 def test_a_postponement_beyond_twelve_hours_is_refused() -> None:
@@ -107,7 +133,7 @@ def record(body: object, attributes: Mapping[str, Any] | None = None) -> dict[st
         "messageId": "id-1",
         "receiptHandle": "receipt-1",
         "body": body if isinstance(body, str) else json.dumps(body),
-        "attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1735689600123"},
+        "attributes": {"ApproximateReceiveCount": "3", "SentTimestamp": "1735689659123"},
         "messageAttributes": attributes or {},
     }
 
@@ -120,7 +146,7 @@ def test_a_record_of_lambda_is_a_message() -> None:
         receipt="receipt-1",
         receives=3,
         internal=False,
-        sent_at=datetime(2025, 1, 1, 0, 0, 0, 123_000, tzinfo=UTC),
+        sent_at=datetime(2025, 1, 1, 0, 0, 59, 123_000, tzinfo=UTC),
     )
 
 

@@ -7,6 +7,7 @@ import pytest
 from stepbridge.aws.settings import Settings
 from stepbridge.errors import ConfigError
 
+KEYS = [f"arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/{name}" for name in ("8c2d", "mrk-1")]
 ENVIRONMENT = {
     "STEPBRIDGE_TABLE": "shop",
     "STEPBRIDGE_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/123456789012/shop",
@@ -25,6 +26,9 @@ OPTIONAL = {
     "STEPBRIDGE_REGION": "eu-north-1",
     "STEPBRIDGE_ENDPOINT_URL": "http://127.0.0.1:4566",
     "STEPBRIDGE_NARROW_RULE": "True",
+    "STEPBRIDGE_RETENTION_DAYS": "90",
+    "STEPBRIDGE_KMS_KEY_ARN": KEYS[0],
+    "STEPBRIDGE_ENCRYPTION_KEYS": ",".join(KEYS),
 }
 
 
@@ -53,6 +57,8 @@ def test_what_is_optional_can_be_set() -> None:
     assert settings.region == "eu-north-1"
     assert settings.endpoint_url == "http://127.0.0.1:4566"
     assert settings.narrow_rule
+    assert settings.retention_days == 90
+    assert (settings.kms_key_arn, settings.encryption_keys.split(",")) == (KEYS[0], KEYS)
     assert Settings.of(settings.texts()) == settings
 
 
@@ -81,8 +87,22 @@ def test_a_wrong_variable_is_named_with_what_it_should_be(name: str, value: str)
 @pytest.mark.parametrize("name", OPTIONAL)
 def test_what_is_optional_is_checked_too(name: str) -> None:
     """Where it is set."""
-    with pytest.raises(ConfigError, match=f"{name} is 'a b', which is not an? "):
+    with pytest.raises(ConfigError, match=f"{name} is 'a b', which is not "):
         Settings.from_environment({**ENVIRONMENT, name: "a b"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("STEPBRIDGE_RETENTION_DAYS", "0"),
+        ("STEPBRIDGE_QUEUE_ARN", "arn:aws:sqs:eu-west-1:123456789012:shop.fifo"),
+        ("STEPBRIDGE_NARROW_RULE", "False"),
+    ],
+)
+def test_what_would_work_otherwise_than_it_looks_is_wrong(name: str, value: str) -> None:
+    """Records that go at once, a queue without delays, a no that would count as a yes."""
+    with pytest.raises(ConfigError, match=f"{name} is '{value}', which is not "):
+        Settings.from_environment({**ENVIRONMENT, name: value})
 
 
 def test_a_bus_is_never_a_mere_name() -> None:

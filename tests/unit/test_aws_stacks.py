@@ -5,8 +5,10 @@ from __future__ import annotations
 from xml.sax.saxutils import escape
 
 import pytest
+from botocore.exceptions import ClientError
 
 from stepbridge import Client
+from stepbridge.aws.clients import Clients
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.stacks import Deployed, deployed, output_key, output_values
 from stepbridge.errors import ConfigError
@@ -59,6 +61,7 @@ def test_what_a_stack_puts_out_is_what_is_found() -> None:
     found = deployed("Shop", clients=script.clients)
     assert found == Deployed(app_id="shop", function_ids=("fulfil-order", "grüße <&> 🎉"), settings=SETTINGS)
     assert script.operations == ["DescribeStacks"]
+    assert all(value.isascii() for value in output_values("shop", ("grüße 🎉",), {}).values())  # CloudFormation's law
 
 
 def test_of_several_apps_one_is_named() -> None:
@@ -75,8 +78,24 @@ def test_a_stack_that_is_not_there_is_told_of() -> None:
     """With the region that was looked in; what else AWS refuses comes as boto3 raises it."""
     with pytest.raises(ConfigError, match=r"no stack 'Shop' in eu-west-1: .*says AWS. Mend: its name as `cdk list`"):
         deployed("Shop", clients=Script(_refusal("ValidationError")).clients)
-    with pytest.raises(Exception, match="AccessDenied"):
+    with pytest.raises(ClientError, match="AccessDenied"):
         deployed("Shop", clients=Script(_refusal("AccessDenied")).clients)
+
+
+def test_a_stacks_arn_says_its_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever region clients are of."""
+    asked: list[str | None] = []
+    far = Script(_stack(_outputs("shop", "f")))
+
+    def clients(*, region: str | None) -> Clients:
+        asked.append(region)
+        return far.clients
+
+    monkeypatch.setattr("stepbridge.aws.stacks.Clients", clients)
+    arn = "arn:aws:cloudformation:eu-north-1:123456789012:stack/Shop/1"
+    assert deployed(arn, clients=Script(_refusal("ValidationError")).clients).app_id == "shop"
+    assert deployed("Shop").app_id == "shop"
+    assert asked == ["eu-north-1", None]
 
 
 def test_a_stack_of_something_else_is_told_of() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from stepbridge import ConfigError
 from stepbridge.console.search import Query, find, holds
 from stepbridge.console.text import SHOWN_MAX, pretty, rate, setting
 from stepbridge.console.waterfall import Scale, Waterfall, waterfall
+from stepbridge.core.records import Status
+from stepbridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from stepbridge.console.source import Source
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -165,7 +169,37 @@ def test_json_is_marked_and_escaped() -> None:
 
 def test_a_huge_value_is_cut_and_says_so() -> None:
     """By how much."""
-    assert "… 2 more characters" in str(pretty("x" * SHOWN_MAX))
+    shown = str(pretty("<" * SHOWN_MAX))
+    assert "… 2 more characters" in shown
+    assert shown.count("&lt;") == SHOWN_MAX - 1
+    assert "<<" not in shown  # a text whose end is cut off is escaped like any other
+
+
+class _Asked:
+    """A source of no runs, which notes what it is asked for."""
+
+    looks_max = 10
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+
+    def runs(self, **asked: Any) -> dict[str, Any]:
+        """A page of none."""
+        self.asked = asked
+        return {"runs": [], "cursor": None}
+
+
+def test_a_time_that_is_named_comes_before_the_span() -> None:
+    """A span reaches back from now; an instant without a zone is the reader's."""
+    source = _Asked()
+    find(cast("Source", source), Query(within="1h", status="failed"), at(0))
+    assert (source.asked["since"], source.asked["until"]) == (at(0) - timedelta(hours=1), None)
+    assert source.asked["status"] is Status.FAILED
+    named = Query(within="24h", since="2024-12-31T00:00Z", until="2025-01-01T00:00:05Z")
+    find(cast("Source", source), named, at(0))
+    assert (source.asked["since"], source.asked["until"]) == (datetime(2024, 12, 31, tzinfo=UTC), at(5))
+    with pytest.raises(ConfigError, match="since 'yesterday' is no time"):
+        find(cast("Source", source), Query(since="yesterday"), at(0))
 
 
 def test_rates_and_settings_are_told_in_words() -> None:

@@ -74,6 +74,7 @@ def test_a_page_can_begin_at_an_instant(runs: RunList) -> None:
         runs.note("app", head(number))
     page = runs.page(since_ms=2, limit=2)
     assert (page.run_ids, page.cursor) == ([run_id(3), run_id(2)], None)
+    assert runs.page(since_ms=1, until_ms=3).run_ids == [run_id(2), run_id(1)]  # made before it, not at it
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "1", "1.", ".a", "1.A", "1.a ", "-1.a", "9" * 16 + ".a"])

@@ -232,10 +232,10 @@ def _is_whole(answer: Any) -> bool:
 
 
 def _parsed(content: bytes) -> Any:
-    """An answer's fields, with bytes where it has binary values."""
+    """An answer's fields, with bytes where it has binary values; keys have none."""
     parsed = json.loads(content)
     if b'"B"' in content:
-        held = (parsed.get(name, {}) for name in ("Item", "Attributes", "LastEvaluatedKey"))
+        held = (parsed.get(name, {}) for name in ("Item", "Attributes"))
         for item in (*held, *parsed.get("Items", ())):
             for value in item.values():
                 if "B" in value:

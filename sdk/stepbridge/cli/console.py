@@ -8,7 +8,8 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from stepbridge.cli.output import Output
-from stepbridge.cli.problems import UNREACHABLE, USAGE, CommandError
+from stepbridge.cli.problems import USAGE, CommandError
+from stepbridge.cli.target import explained
 
 if TYPE_CHECKING:
     from stepbridge.app import App
@@ -58,19 +59,12 @@ def found(stack: str, app_id: str | None, *, profile: str | None, region: str | 
     Raises:
         CommandError: There is none, or the account cannot be asked; says why.
     """
-    from stepbridge.aws.failures import Misconfigured, Resource, Unavailable
-    from stepbridge.aws.stacks import PERMISSION, deployed
-    from stepbridge.errors import ConfigError
+    from stepbridge.aws.stacks import deployed
 
     given = {"AWS_PROFILE": profile, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
     os.environ.update({name: value for name, value in given.items() if value is not None})
-    try:
-        with Resource(f"The stack {stack}", "--stack").calling(PERMISSION):
-            return deployed(stack, app_id)
-    except ConfigError as error:
-        raise CommandError(str(error), USAGE) from error
-    except (Misconfigured, Unavailable) as error:
-        raise CommandError(str(error), UNREACHABLE) from error
+    with explained():
+        return deployed(stack, app_id)
 
 
 def source_of(found: Deployed, stack: str, *, app: App | None, is_writable: bool) -> OnAws:

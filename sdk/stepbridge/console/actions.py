@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Final
-from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -71,7 +70,7 @@ def action_route(source: Source) -> Route:
 
 def _send(source: Source, body: Json) -> Json:
     (event_id,) = source.send({"name": body.get("name"), "data": body.get("data", {})})["ids"]
-    return {"goto": f"/events/{quote(event_id, safe='')}" if source.is_local else "/events"}
+    return {"goto": f"/events/{event_id}" if source.is_local else "/events"}
 
 
 def _invoke(source: Source, body: Json) -> Json:
