@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Cancel, Context, cron, event
+from stepbridge import App, Cancel, Context, Timeouts, cron, event
 from stepbridge.core.cron import parse_cron
 from stepbridge.core.messages import Tick
 from stepbridge.core.records import Status
 from stepbridge.ports import Entry
 from stepbridge.testing import Simulation
+from tests.faults.order import noted, place
 from tests.waits.bench import START, Bench
 
 SEEDS = [None, *range(8)]
@@ -238,7 +239,7 @@ class TestCron:
         bench = bench_of(app)
         bench.tell(Tick(function_id="gone", at=START))
         assert bench.step() is True
-        assert bench.runs() == []
+        assert bench.runs("gone") == []
 
     @pytest.mark.parametrize(
         ("expression", "day", "times"),
@@ -298,10 +299,24 @@ class TestIdempotency:
     def test_other_values_start_other_runs(self, bench_of: Callable[[App], Bench]) -> None:
         """Types told apart; numbers by value."""
         bench = bench_of(self.app())
-        for value in ("o-1", "o-2", 1, "1", True, None, 1.0, {"a": 1}, {"a": 2}):
-            bench.put("go", {"order": {"id": value}})
-        bench.settle()
-        assert len(bench.runs()) == 8
+        for n, value in enumerate(("o-1", "o-2", 1, "1", True, None, 1.0, {"a": 1}, {"a": 2})):
+            bench.put("go", {"order": {"id": value}, "n": n})
+            bench.settle()
+        assert sorted(run.output for run in bench.runs()) == [0, 1, 2, 3, 4, 5, 7, 8]  # 1.0 is 1
+
+    def test_events_of_two_names_that_are_equal_there_start_one_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """The value stands for the event, whichever trigger took it."""
+        app = App("shop")
+
+        @app.function("f", trigger=[event("go"), event("come")], idempotency="event.data.id")
+        async def handler(ctx: Context) -> str:
+            return ctx.event.name
+
+        bench = bench_of(app)
+        for name in ("go", "come"):
+            bench.put(name, {"id": 1})
+            bench.settle()
+        assert [run.output for run in bench.runs()] == ["go"]
 
     def test_an_event_without_the_value_starts_a_run_of_its_own(self, bench_of: Callable[[App], Bench]) -> None:
         """By its own id, as ever."""
@@ -356,3 +371,37 @@ class TestFuture:
             sim.run_until_idle()
             assert sim.run("f").status == Status.COMPLETED
         assert timedelta(0) <= began[0] - due <= timedelta(seconds=2)
+
+    def test_its_message_is_sent_after_its_head(self, bench_of: Callable[[App], Bench]) -> None:
+        """Before it, a wake that is near would find no run, and be forgotten."""
+        asked: list[str] = []
+        bench = bench_of(sleeping("1m", []))
+        bench.ports = noted(bench.ports, asked)
+        bench.put("go", ts=START + timedelta(seconds=1))
+        bench.step()
+        assert place(asked, "put ", "R#") < place(asked, "send ", '"start"')
+
+    def test_its_limits_count_from_its_own_time(self, bench_of: Callable[[App], Bench]) -> None:
+        """Neither `Timeouts(start=...)` nor the 366 days of a run have begun before it."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), timeouts=Timeouts(start="1m"))
+        async def handler(ctx: Context) -> str:
+            await ctx.step.sleep("z", "300 days")
+            return "done"
+
+        bench = bench_of(app)
+        bench.put("go", ts=START + timedelta(days=300))
+        bench.drain()
+        assert (bench.run().status, bench.run().output) == ("COMPLETED", "done")
+
+    def test_its_large_data_lives_as_long_as_its_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """A blob's age begins anew when the run does: what expires by age counts from its writing."""
+        bench = bench_of(sleeping("1m", []))
+        renewed: list[str] = []
+        bench.on("before", "blobs.renew", "", lambda: renewed.append("data"))
+        bench.put("go", {"bulk": [n * n * 7919 % 1_000_003 for n in range(9000)]}, ts=START + timedelta(days=100))
+        bench.settle()
+        assert renewed == []
+        bench.drain()
+        assert (bench.run().status, renewed) == ("COMPLETED", ["data"])
