@@ -166,6 +166,10 @@ class TestSleeps:
         far = (began + timedelta(days=366)).timestamp()
         kept = [item for item in bench.stack.table.items() if "ttl" in item]
         assert len(kept) >= 13 + 5
+        for_ever = {
+            "head" if item["sk"] == "#" else item["pk"] for item in bench.stack.table.items() if item not in kept
+        }
+        assert for_ever == {"head", "REG"}  # the head's time begins with its run's end
         assert {item.get("en") for item in kept if int(item["ttl"]) < far} == {"halt"}  # it counts for an hour
 
     def test_a_run_ends_when_its_time_is_over_though_it_waits_for_longer(
