@@ -185,6 +185,19 @@ def test_a_large_result_of_a_run_is_told_of(colour: Colour, event_: str, charact
         assert sim.run("after").output == sim.run("f").run_id
 
 
+def test_large_values_that_begin_alike_are_kept_apart(colour: Colour) -> None:
+    """Two of one run, read back after a sleep."""
+
+    def script(ctx: Any) -> Script:
+        bulk = "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(20_000))  # which does not compress
+        one = yield ctx.step.run("one", lambda: bulk + "1")
+        two = yield ctx.step.run("two", lambda: bulk + "2")
+        yield ctx.step.sleep("nap", "1h")
+        return [one[-1], two[-1]]
+
+    assert colour.play(script).output == ["1", "2"]
+
+
 def test_an_invocation_with_large_data_and_a_large_result(colour: Colour) -> None:
     """Child and parent hand megabytes over."""
 

@@ -155,6 +155,36 @@ class TestRerun:
             assert history.unlisted == []
             assert {register.order[0] for register in past.registers if register.order} <= {0}
 
+    def test_what_came_before_a_record_comes_before_it_again(self) -> None:
+        """A race that an event has won is won by it in the rerun."""
+        app = App("a")
+        winners: list[str] = []
+
+        @app.function("f", trigger=event("go"))
+        async def f(ctx: Context) -> None:
+            order: list[str] = []
+
+            async def wait() -> None:
+                await ctx.step.wait_for_event("paid", event="paid", timeout="1h")
+                order.append("paid")
+
+            async def work() -> None:
+                await ctx.step.sleep("nap", "10m")
+                order.append(await ctx.step.run("work", lambda: "work"))
+
+            await ctx.group.parallel((work, wait))
+            await ctx.step.sleep("rest", "1m")
+            await ctx.step.run("last", lambda: winners.append(order[0]))
+
+        with Simulation(app) as sim:
+            sim.send("go")
+            sim.advance("5m")
+            sim.send("paid")
+            sim.run_until_idle()
+            rerun(sim, sim.run("f"), "last")
+            rerun(sim, sim.run("f"), "last", "2")
+        assert winners == ["paid"] * 3
+
     def test_large_values_and_records_live_as_long_as_the_new_run(self) -> None:
         """Blobs are its own, and no copy expires with the old run."""
         journey = Journey()

@@ -143,6 +143,16 @@ class TestClaim:
         assert head is not None
         assert head.status is status
 
+    def test_a_resume_brings_no_cancelled_run_back(self, store: Store) -> None:
+        """It was asked for before, and comes after."""
+        parked = replace(held(store), status=Status.PARKED)
+        store.suspend(parked)
+        store.cancel(replace(BIRTH, status=Status.CANCELLED, ended_at=NOW))
+        store.unpark(parked)
+        head = store.head(RUN)
+        assert head is not None
+        assert head.status is Status.CANCELLED
+
     def test_a_claim_whose_answer_was_lost_is_ones_own(self, store: Store) -> None:
         """The same holder asks again."""
         held(store)

@@ -111,6 +111,54 @@ class TestSleeps:
             sim.run_until_idle()
         assert 0 <= (woken[0] - START).total_seconds() - spans[timeout] <= 2
 
+    @pytest.mark.parametrize("names", ["ab", "ba"])
+    def test_what_comes_due_while_nobody_looks_comes_in_the_order_of_its_time(
+        self, names: str, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """Two timeouts, both over when the late wake comes at last."""
+        import asyncio
+
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> list[str]:
+            order: list[str] = []
+
+            async def wait(name: str, span: str) -> None:
+                await ctx.step.wait_for_event(name, event="never", timeout=span)
+                order.append(span)
+
+            await asyncio.gather(wait(names[0], "2h"), wait(names[1], "1h"))
+            return order
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        bench.later(3 * 3600)
+        bench.drain()
+        assert bench.run().output == ["1h", "2h"]
+
+    def test_what_is_armed_is_not_armed_again(self, bench_of: Callable[[App], Bench]) -> None:
+        """Each resume costs what it resumes, whatever else the run waits for: a timer, and events that cancel it."""
+        import asyncio
+
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")])
+        async def handler(ctx: Context) -> None:
+            waits = (ctx.step.wait_for_event(f"w{n}", event=f"e{n}", timeout="9 days") for n in range(3))
+            await asyncio.gather(ctx.step.sleep("z", "1 day"), *waits)
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        before = bench.requests.snapshot()
+        for n in range(3):
+            bench.put(f"e{n}")
+            bench.settle()
+        since = bench.requests.since(before)
+        assert (since["CreateSchedule"], since["PutItem"]) == (0, 3)
+
     @pytest.mark.parametrize("seed", SEEDS)
     def test_sleeps_side_by_side_each_end_on_their_second(self, seed: int | None) -> None:
         """Only the earliest has a timer; each of the others gets its own in turn."""
