@@ -29,6 +29,7 @@ from stepbridge.core.limits import DEPTH_MAX
 from stepbridge.core.matching import lookback_signature, want_event
 from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, Work, message_text, work_of
 from stepbridge.core.records import (
+    Armed,
     ArmedChild,
     ArmedMap,
     ArmedWait,
@@ -122,7 +123,7 @@ def test_a_wait_with_all_it_may_hold_is_read_back() -> None:
 
 def test_what_is_armed_is_read_back() -> None:
     """Each kind; the keys follow from the ids."""
-    armed = (
+    armed: tuple[Armed, ...] = (
         *(
             ArmedWait(step_key="", step_id="w", occurrence=1, places=("p", "q"), deadline=LATER, kind=kind)
             for kind in (Kind.WAIT, Kind.WAIT_ANY, Kind.SIGNAL)
