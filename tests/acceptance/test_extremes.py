@@ -89,11 +89,12 @@ def test_any_error_of_the_body_fails_the_run_by_its_name(colour: Colour, error: 
     assert (run.status, error_of(run)["name"]) == ("FAILED", name)
 
 
-def test_a_large_message_keeps_its_beginning(colour: Colour) -> None:
+@pytest.mark.parametrize("characters", [100_000, 1_200_000])
+def test_a_large_message_keeps_its_beginning(colour: Colour, characters: int) -> None:
     """Cut where it has to be, it still says what went wrong."""
 
     def script(ctx: Any) -> Script:
-        yield ctx.step.run("fail", Broken(ValueError("card declined: " + "x" * 1_200_000)))
+        yield ctx.step.run("fail", Broken(ValueError("card declined: " + "x" * characters)))
 
     message = error_of(colour.play(script, retries=0))["message"]
     assert message.startswith("card declined: xxx")

@@ -77,8 +77,8 @@ def test_a_call_in_an_executor_gathered_with_a_step_is_let_finish() -> None:
         timer = threading.Timer(0.05, released.set)
         timer.start()
         sim.send("go")
-        timer.join()
         assert finished == ["own"]
+        timer.join()
 
 
 def test_a_short_timeout_of_asyncio_wait_around_a_step_is_waited_for() -> None:

@@ -193,6 +193,13 @@ class TestLease:
         assert bench.step() is True
         assert bench.stack.queue.depth() == (0, 0)
 
+    def test_a_wake_long_before_its_time_is_sent_again_and_again(self, benches: list[Bench]) -> None:
+        """The queue keeps a message back for 15 minutes at most."""
+        bench = of(benches, one_step_app())
+        bench.tell(Go(run_id="r", why="timer", due_at=START + timedelta(hours=1)))
+        assert bench.step() is True
+        assert bench.stack.queue.next_at() == START + timedelta(minutes=15)
+
     def test_a_wake_before_its_time_claims_nothing(self, benches: list[Bench]) -> None:
         """It is sent again with the rest of the delay."""
         bench = of(benches, one_step_app())

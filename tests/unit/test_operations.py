@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Cancel, ConfigError, Context, EventMatch, NonRetriableError, event, invoke_only
+from stepbridge import (
+    App,
+    Cancel,
+    ConfigError,
+    Context,
+    EventMatch,
+    NonRetriableError,
+    RetryAfterError,
+    current_step,
+    event,
+    invoke_only,
+)
 from stepbridge.core.history import history_of
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import armed_of, armed_text
@@ -160,6 +171,11 @@ class TestRerun:
         app = App("a")
         winners: list[str] = []
 
+        def work_later() -> str:
+            if not current_step().attempt:
+                raise RetryAfterError("again", "10m")
+            return "work"
+
         @app.function("f", trigger=event("go"))
         async def f(ctx: Context) -> None:
             order: list[str] = []
@@ -169,8 +185,7 @@ class TestRerun:
                 order.append("paid")
 
             async def work() -> None:
-                await ctx.step.sleep("nap", "10m")
-                order.append(await ctx.step.run("work", lambda: "work"))
+                order.append(await ctx.step.run("work", work_later))
 
             await ctx.group.parallel((work, wait))
             await ctx.step.sleep("rest", "1m")

@@ -297,7 +297,7 @@ class TestByHand:
         assert bench.leftovers() == []
 
     def test_it_removes_waits_that_fill_pages(self, bench_of: Callable[[App], Bench]) -> None:
-        """Twelve, armed in two invocations: more than a head lists, twice."""
+        """Eighteen, armed in three invocations: more than a head lists, three times."""
         import asyncio
 
         app = App("shop")
@@ -310,14 +310,13 @@ class TestByHand:
                     *(ctx.step.wait_for_event(f"{name}{n}", event="paid", timeout="9 days") for n in range(6))
                 )
 
-            await asyncio.gather(six("a", "1m"), six("b", "2m"))
+            await asyncio.gather(six("a", "1m"), six("b", "2m"), six("c", "3m"))
 
         bench = begun(bench_of(app))
-        bench.later(60)
-        bench.settle()
-        bench.later(60)
-        bench.settle()
-        assert len(bench.waits()) == 12
+        for _ in range(3):
+            bench.later(60)
+            bench.settle()
+        assert len(bench.waits()) == 18
         by_hand(bench)
         bench.settle()
         assert (bench.run().status, bench.leftovers()) == ("CANCELLED", [])
