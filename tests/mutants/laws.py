@@ -693,8 +693,8 @@ MUTANTS: Final = (
     Mutant(
         "a wake of a run that waits for a person comes back for ever",
         "engine/advance.py",
-        "if head.status is Status.PARKED or (birth",
-        "if (birth",
+        "if head.status is Status.PARKED or (isinstance",
+        "if (isinstance",
         ENGINE,
     ),
     Mutant(
