@@ -117,6 +117,24 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
 
 
+def test_the_logger_keeps_the_users_own_extra(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+    """Beside the run's ids, and the step's in a step."""
+
+    def script(ctx: Any) -> Script:
+        yield ctx.step.run("a", lambda: ctx.logger.warning("in a step", extra={"order": "o-1"}))
+        ctx.logger.warning("in the handler", extra={"order": "o-2"})
+
+    with caplog.at_level(logging.WARNING, "stepbridge.run"):
+        run = colour.play(script)
+    told = [(one.order, one.run_id, getattr(one, "step_id", None)) for one in map(_any, caplog.records)]
+    assert told == [("o-1", run.run_id, "a"), ("o-2", run.run_id, None)]
+
+
+def _any(record: object) -> Any:
+    """A record, whatever it holds."""
+    return record
+
+
 def test_the_logger_is_silent_while_replaying(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
     """A line comes once, however often its code is executed again."""
     caplog.set_level(logging.INFO)

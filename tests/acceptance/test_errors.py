@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import pytest
 
-from stepbridge import App, Context, NonRetriableError, StepError, event
+from stepbridge import App, Context, NonRetriableError, RetryAfterError, StepError, event
 from stepbridge.testing import Simulation
 from tests.acceptance.helpers import Broken, Colour, Flaky, Script, error_of
 
@@ -286,6 +287,70 @@ def test_a_group_with_an_error_of_the_handlers_own_retries_the_body() -> None:
         assert sim.run("f").output == "done"
     assert bodies[0] == 0
     assert bodies[-1] == 1
+
+
+def test_a_step_error_decides_in_a_group_with_an_error_of_the_handlers_own() -> None:
+    """Whichever came first: what has failed for good fails again, so the body is not retried."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def f(ctx: Context) -> None:
+        try:
+            await ctx.step.with_options(retries=0).run("fail", Broken(OutOfStockError("no shoes")))
+        except StepError as error:
+            raise ExceptionGroup("both", [ConnectionError("own"), error]) from None
+
+    with Simulation(app) as sim:
+        sim.send("go")
+        run = sim.run("f")
+    assert (run.status, error_of(run)["name"]) == ("FAILED", "OutOfStockError")
+
+
+def test_a_step_error_says_how_many_attempts_were_made(colour: Colour) -> None:
+    """On the first run as on the replay."""
+    attempts: list[int] = []
+
+    def script(ctx: Any) -> Script:
+        try:
+            yield ctx.step.with_options(retries=2).run("fail", Broken(RetryAfterError("no", "1s")))
+        except StepError as error:
+            attempts.append(error.attempts)
+        yield ctx.step.sleep("nap", "1h")
+
+    assert colour.play(script).status == "COMPLETED"
+    assert attempts == [3, 3]
+
+
+def test_no_traceback_shows_our_own_frames_in_its_causes_either(colour: Colour) -> None:
+    """An error that the handler raises from a step's."""
+
+    def script(ctx: Any) -> Script:
+        try:
+            yield ctx.step.with_options(retries=0).run("fail", Broken(OutOfStockError("no shoes")))
+        except StepError as error:
+            raise NonRetriableError("told") from error
+
+    stack = error_of(colour.play(script))["stack"]
+    assert "direct cause" in stack
+    assert "sdk/stepbridge" not in stack
+
+
+def test_a_handler_that_calls_sys_exit_fails_and_ends_nothing_else() -> None:
+    """Neither the process nor the other runs in it."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), retries=0)
+    async def f(ctx: Context) -> None:
+        sys.exit(3)
+
+    @app.function("g", trigger=event("go"))
+    async def g(ctx: Context) -> str:
+        return "done"
+
+    with Simulation(app) as sim:
+        sim.send("go")
+        assert (sim.run("f").status, sim.run("g").output) == ("FAILED", "done")
+        assert "sys.exit(3)" in error_of(sim.run("f"))["message"]
 
 
 def test_except_star_catches_a_step_error_of_a_task_group() -> None:

@@ -89,13 +89,16 @@ def test_any_error_of_the_body_fails_the_run_by_its_name(colour: Colour, error: 
     assert (run.status, error_of(run)["name"]) == ("FAILED", name)
 
 
-def test_a_large_message_keeps_its_beginning(colour: Colour) -> None:
+@pytest.mark.parametrize("characters", [100_000, 1_200_000])
+def test_a_large_message_keeps_its_beginning(colour: Colour, characters: int) -> None:
     """Cut where it has to be, it still says what went wrong."""
 
     def script(ctx: Any) -> Script:
-        yield ctx.step.run("fail", Broken(ValueError("card declined: " + "x" * 1_200_000)))
+        yield ctx.step.run("fail", Broken(ValueError("card declined: " + "x" * characters)))
 
-    assert error_of(colour.play(script, retries=0))["message"].startswith("card declined: xxx")
+    message = error_of(colour.play(script, retries=0))["message"]
+    assert message.startswith("card declined: xxx")
+    assert len(message) < 5_000
 
 
 def test_an_async_step_that_cancels_itself_is_a_failed_attempt() -> None:
@@ -164,11 +167,12 @@ def test_the_failure_of_a_run_with_the_largest_event_is_told_of(colour: Colour) 
         assert [one.data["run_id"] for one in sim.events[1:]] == [sim.run("f").run_id]
 
 
-def test_a_large_result_of_a_run_with_a_large_event_is_told_of(colour: Colour) -> None:
-    """Together they are above 1 MB: whoever triggers on `.finished` is started nevertheless."""
+@pytest.mark.parametrize(("event_", "characters"), [("large", 900_000), ("small", 1_100_000)])
+def test_a_large_result_of_a_run_is_told_of(colour: Colour, event_: str, characters: int) -> None:
+    """With its event, or alone, it is above 1 MB: whoever triggers on `.finished` is started nevertheless."""
 
     def script(ctx: Any) -> Script:
-        return (yield ctx.step.run("large", lambda: "x" * 900_000))
+        return (yield ctx.step.run("large", lambda: "x" * characters))
 
     def after(ctx: Any) -> Script:
         yield ctx.step.run("a", int)
@@ -177,9 +181,22 @@ def test_a_large_result_of_a_run_with_a_large_event_is_told_of(colour: Colour) -
     app = colour.app(script)
     colour.function(app, "after", after, trigger=event("stepbridge/function.finished"))
     with Simulation(app) as sim:
-        sim.send("go", LARGEST)
+        sim.send("go", LARGEST if event_ == "large" else {})
         assert sim.run("f").status == "COMPLETED"
         assert sim.run("after").output == sim.run("f").run_id
+
+
+def test_large_values_that_begin_alike_are_kept_apart(colour: Colour) -> None:
+    """Two of one run, read back after a sleep."""
+
+    def script(ctx: Any) -> Script:
+        bulk = "".join(chr(0x4E00 + n * 7919 % 20_000) for n in range(20_000))  # which does not compress
+        one = yield ctx.step.run("one", lambda: bulk + "1")
+        two = yield ctx.step.run("two", lambda: bulk + "2")
+        yield ctx.step.sleep("nap", "1h")
+        return [one[-1], two[-1]]
+
+    assert colour.play(script).output == ["1", "2"]
 
 
 def test_an_invocation_with_large_data_and_a_large_result(colour: Colour) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from stepbridge import App, Context, ContextSync, event
 from stepbridge.testing import Simulation
-from tests.acceptance.helpers import Colour, Script, error_of
+from tests.acceptance.helpers import Broken, Colour, Script, error_of
 
 CALLS: dict[str, Callable[[Any, str], Any]] = {
     "run": lambda ctx, step_id: ctx.step.run(step_id, int),
@@ -67,6 +67,24 @@ def test_a_pending_step_of_another_kind_parks_the_run(colour: Colour) -> None:
         sim.send("go")
         code["kind"] = "sleep"
         sim.send("reply")
+        run = sim.run("f")
+    assert (run.status, error_of(run)["name"]) == ("PARKED", "NondeterminismError")
+
+
+def test_a_step_to_be_tried_again_that_is_of_another_kind_parks_the_run(colour: Colour) -> None:
+    """Its attempts so far are recorded."""
+    code = {"kind": "run"}
+
+    def script(ctx: Any) -> Script:
+        if code["kind"] == "run":
+            yield ctx.step.run("my-step", Broken(ConnectionError()))
+        else:
+            yield ctx.step.sleep("my-step", "1h")
+
+    with Simulation(colour.app(script)) as sim:
+        sim.send("go")
+        code["kind"] = "sleep"
+        sim.advance("1m")
         run = sim.run("f")
     assert (run.status, error_of(run)["name"]) == ("PARKED", "NondeterminismError")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Context, ContextSync, StepError, event, invoke_only
+from stepbridge import App, Context, ContextSync, NonRetriableError, StepError, event, invoke_only
 from stepbridge.testing import Simulation
 from tests.acceptance.helpers import Broken, Colour, Flaky, Script, error_of
 
@@ -48,6 +48,25 @@ def test_its_data_says_what_failed_and_why(colour: Colour) -> None:
     assert (data["error"]["name"], data["error"]["message"]) == ("PermissionError", "card declined")
     assert (data["event"]["name"], data["event"]["data"], data["event"]["id"]) == ("go", {"n": 1}, event_id)
     assert data["events"] == [data["event"]]
+
+
+def test_its_event_is_the_one_on_the_bus(colour: Colour) -> None:
+    """`function.failed`, by its id; also where the app publishes `.finished`."""
+
+    def script(ctx: Any) -> Script:
+        yield ctx.step.run("a", int)
+        raise NonRetriableError
+
+    def told(ctx: Any) -> Script:
+        yield ctx.step.run("a", int)
+        return [ctx.event.name, ctx.event.id]
+
+    app = App("shop", publish_finished=True)
+    colour.function(app, "f", script, on_failure=colour.handler(told))
+    with Simulation(app) as sim:
+        sim.send("go")
+        (failed,) = [one for one in sim.events if one.name == "stepbridge/function.failed"]
+        assert sim.run("f-failure").output == [failed.name, failed.id]
 
 
 def test_a_failure_outside_steps_is_told_as_well(colour: Colour) -> None:

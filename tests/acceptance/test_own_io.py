@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from typing import Any
 
@@ -56,6 +57,45 @@ def test_own_io_beside_a_pending_step_finishes_before_the_run_suspends() -> None
         assert sim.run("f").status == "SLEEPING"
         sim.advance("1h")
         assert sim.run("f").output == "done"
+
+
+def test_a_call_in_an_executor_gathered_with_a_step_is_let_finish() -> None:
+    """It is no task, and none of the run's."""
+    app = App("shop")
+    finished: list[str] = []
+    released = threading.Event()
+
+    def own() -> None:
+        released.wait(5)
+        finished.append("own")
+
+    @app.function("f", trigger=event("go"))
+    async def f(ctx: Context) -> None:
+        await asyncio.gather(asyncio.get_running_loop().run_in_executor(None, own), ctx.step.sleep("nap", "1h"))
+
+    with Simulation(app) as sim:
+        timer = threading.Timer(0.05, released.set)
+        timer.start()
+        sim.send("go")
+        assert finished == ["own"]
+        timer.join()
+
+
+def test_a_short_timeout_of_asyncio_wait_around_a_step_is_waited_for() -> None:
+    """The handler goes on without the step's result."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def f(ctx: Context) -> list[int]:
+        nap = asyncio.create_task(ctx.step.sleep("nap", "1h"))
+        done, pending = await asyncio.wait({nap}, timeout=0.02)
+        await ctx.step.run("after", lambda: None)
+        nap.cancel()
+        return [len(done), len(pending)]
+
+    with Simulation(app) as sim:
+        sim.send("go")
+        assert sim.run("f").output == [0, 1]
 
 
 def test_a_step_after_own_io_beside_a_pending_step_is_run() -> None:

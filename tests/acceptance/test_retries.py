@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import NonRetriableError, RetryAfterError, StepError
+from stepbridge import NonRetriableError, RetryAfterError, StepError, StepInterruptedError, current_step
 from stepbridge.testing import Simulation
 from tests.acceptance.helpers import START, Broken, Colour, Flaky, Script, error_of
 
@@ -227,6 +227,41 @@ def test_a_subclass_of_non_retriable_error_ends_the_step_at_once(colour: Colour)
     run = colour.play(script)
     assert broken.calls == 1
     assert (error_of(run)["name"], error_of(run)["message"]) == ("CardDeclinedError", "no funds")
+
+
+@pytest.mark.memory_only("crashes")
+def test_a_second_attempt_that_must_not_be_repeated_is_not(colour: Colour) -> None:
+    """Its start is recorded as the first one's was; the error counts both."""
+    calls: list[int] = []
+
+    def script(ctx: Any) -> Script:
+        try:
+            step = ctx.step.with_options(on_interrupt="raise")
+            yield step.run("charge", lambda: calls.append(current_step().attempt))
+        except StepInterruptedError as error:
+            return error.attempts
+
+    with Simulation(colour.app(script), backend="memory") as sim:
+        sim.fail("charge")
+        sim.send("go")
+        sim.crash("charge")
+        sim.advance("10m")
+        assert (calls, sim.run("f").output) == ([1], 2)
+
+
+@pytest.mark.parametrize("kind", ["send_event", "send_signal"])
+def test_steps_that_send_have_retries_of_their_own(colour: Colour, kind: str) -> None:
+    """`with_options(retries=...)`."""
+
+    def script(ctx: Any) -> Script:
+        step = ctx.step.with_options(retries=1)
+        yield step.send_event("s", {"name": "sent"}) if kind == "send_event" else step.send_signal("s", "bell")
+
+    with Simulation(colour.app(script)) as sim:
+        sim.fail("s", times=9)
+        sim.send("go")
+        sim.run_until_idle()
+        assert (sim.run("f").status, sim.run("f").steps["s"].attempts) == ("FAILED", 2)
 
 
 def test_each_step_has_its_own_attempts(colour: Colour) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, ConfigError, Context, Event, event
+from stepbridge import App, ConfigError, Context, Event, StepError, event
 from stepbridge.testing import RunView, Simulation, StepView
 from tests.acceptance.helpers import START, Colour, Script, ms
 
@@ -237,6 +237,53 @@ async def story(app: App) -> tuple[Any, Any]:
         await asyncio.sleep(0)
         sim.advance("1h")
         return first, sim.run("f").output
+
+
+def test_each_step_says_when_it_began_and_ended(colour: Colour) -> None:
+    """In minutes from the start: a wait from its arming on, a child's from its own."""
+
+    def child(ctx: Any) -> Script:
+        yield ctx.step.sleep("z", "3m")
+
+    def late(ctx: Any) -> Script:
+        yield ctx.step.sleep("z", "1 day")
+
+    def ring(ctx: Any) -> Script:
+        yield ctx.step.send_signal("ring", "bell")
+
+    def script(ctx: Any) -> Script:
+        yield ctx.step.sleep("nap", "1m")
+        yield ctx.step.wait_for_event("matched", event="paid", timeout="1h")
+        yield ctx.step.wait_for_event("missed", event="never", timeout="5m")
+        yield ctx.step.invoke("child", function="child")
+        yield ctx.step.wait_for_signal("signal", "bell", timeout="1h")
+        try:
+            yield ctx.step.invoke("late", function="late", timeout="2m")
+        except StepError:
+            return
+
+    app = colour.app(script)
+    for function_id, body in (("child", child), ("late", late), ("ring", ring)):
+        colour.function(app, function_id, body, trigger=event(function_id))
+    with Simulation(app) as sim:
+        sim.send("go")
+        for minutes, name in ((3, "paid"), (14, "ring")):
+            sim.advance_to(START + timedelta(minutes=minutes))
+            sim.send(name)
+        sim.advance("1h")
+        steps = sim.run("f").steps.values()
+    spans = {
+        step.step_id: [(at - START) / timedelta(minutes=1) for at in (step.started_at, step.ended_at) if at is not None]
+        for step in steps
+    }
+    assert spans == {
+        "nap": [0, 1],
+        "matched": [1, 3],
+        "missed": [3, 8],
+        "child": [8, 11],
+        "signal": [11, 14],
+        "late": [14, 16],
+    }
 
 
 def test_it_works_inside_a_running_event_loop(colour: Colour) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, ConfigError, Event, EventMatch, event, invoke_only
+from stepbridge import App, Cancel, ConfigError, Event, EventMatch, event, invoke_only
 from stepbridge.testing import Simulation
 from tests.acceptance.helpers import Broken, Colour, Script
 
@@ -79,6 +79,28 @@ def test_a_run_that_a_system_event_started_emits_none(colour: Colour) -> None:
         assert sim.run("alarm").status == "FAILED"
         assert len(sim.runs("alarm")) == 1
         assert [one.data["function_id"] for one in named(sim, FAILED)] == ["f"]
+
+
+@pytest.mark.parametrize("ends", ["cancelled", "finished"])
+def test_a_run_that_any_system_event_started_emits_none(colour: Colour, ends: str) -> None:
+    """Neither of its cancellation nor of its end."""
+
+    def script(ctx: Any) -> Script:
+        yield ctx.step.sleep("z", "1h")
+
+    app = App("shop", publish_finished=True)
+    cancel = [Cancel("stop")] if ends == "cancelled" else []
+    colour.function(app, "f", script, cancel=cancel)
+    colour.function(app, "after", script, trigger=event(f"stepbridge/function.{ends}"), cancel=cancel)
+    with Simulation(app) as sim:
+        sim.send("go")
+        for _ in range(2):
+            sim.advance("10m")
+            if ends == "cancelled":
+                sim.send("stop")
+        sim.advance("4h")
+        assert [run.status for run in sim.runs()] == ["CANCELLED" if ends == "cancelled" else "COMPLETED"] * 2
+        assert [one.data["function_id"] for one in named(sim, f"stepbridge/function.{ends}")] == ["f"]
 
 
 def test_a_wait_may_be_for_a_system_event(colour: Colour) -> None:

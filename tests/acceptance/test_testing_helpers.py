@@ -7,7 +7,7 @@ from typing import Any
 
 from stepbridge import App, Context, ContextSync, Event, StepError, event
 from stepbridge.testing import Simulation, context
-from tests.acceptance.helpers import Broken, Colour, Script, error_of
+from tests.acceptance.helpers import START, Broken, Colour, Script, error_of, ms
 
 
 def test_a_stubbed_step_comes_to_its_value_and_does_not_run(colour: Colour) -> None:
@@ -73,6 +73,19 @@ def test_waits_and_invocations_can_be_stubbed(colour: Colour) -> None:
         sim.stub("call", 7)
         sim.send("go")
         assert sim.run("f").output == [{"n": 1}, 7]
+
+
+def test_a_stubbed_event_comes_at_the_time_of_the_wait(colour: Colour) -> None:
+    """Where the test does not say otherwise."""
+
+    def script(ctx: Any) -> Script:
+        reply = yield ctx.step.wait_for_event("reply", event="reply", timeout="1h")
+        return reply.ts
+
+    with Simulation(colour.app(script)) as sim:
+        sim.stub("reply", {"n": 1})
+        sim.send("go")
+        assert sim.run("f").output == ms(START)
 
 
 APP = App("shop")

@@ -21,6 +21,8 @@ BUS: Final = "tests/unit/test_aws_bus.py"
 CALLS: Final = "tests/unit/test_where_calls_are_made.py"
 LEFT: Final = "tests/faults/test_left_behind.py"
 ENTRY: Final = "tests/integration/test_aws_entry.py"
+ENDING: Final = "tests/waits/test_ending_early.py"
+TIME: Final = "tests/waits/test_time.py"
 
 
 @dataclass(frozen=True)
@@ -686,6 +688,221 @@ MUTANTS: Final = (
         "            await self._workers.io(partial(self._release, head))\n",
         "",
         "tests/waits/test_failing_ports.py",
+    ),
+    # -- found by a second look: limits, ends and arguments -------------------------------------------
+    Mutant(
+        "a wake of a run that waits for a person comes back for ever",
+        "engine/advance.py",
+        "if head.status is Status.PARKED or (isinstance",
+        "if (isinstance",
+        ENGINE,
+    ),
+    Mutant(
+        "records do not count against a crash loop",
+        "engine/advance.py",
+        "newest = max((r.order[0] for r in past.registers if r.order is not None), default=0)",
+        "newest = 0",
+        ENGINE,
+    ),
+    Mutant(
+        "hand-overs without a record add up over suspensions",
+        "engine/settling.py",
+        "failure=None, retry_at=None, idle_hand_overs=0)",
+        "failure=None, retry_at=None)",
+        ENGINE,
+    ),
+    Mutant(
+        "a resume brings a cancelled run back",
+        "engine/store.py",
+        'when = both(_PARKED, equals("ep", head.epoch))',
+        'when = both(equals("ep", head.epoch))',
+        LAWS,
+    ),
+    Mutant(
+        "a suspended run keeps its lease",
+        "engine/store.py",
+        '            "st": head.status.value,\n            "lx": 0,\n            "se"',
+        '            "st": head.status.value,\n            "se"',
+        LAWS,
+    ),
+    Mutant(
+        "an output beside its head is kept for ever",
+        "engine/store.py",
+        ', "ttl": self._far(head.counts_from)})\n            else:',
+        "})\n            else:",
+        LAWS,
+    ),
+    Mutant(
+        "a limit of the start counts from before the event's own time",
+        "engine/advance.py",
+        "now > head.counts_from + late:",
+        "now > head.created_at + late:",
+        TIME,
+    ),
+    Mutant(
+        "the longest that a run may last counts from before its event's own time",
+        "engine/advance.py",
+        "if now > head.counts_from + RUN_MAX:",
+        "if now > head.created_at + RUN_MAX:",
+        TIME,
+    ),
+    Mutant(
+        "the large data of a run of the future expires",
+        "engine/advance.py",
+        "                    await self._workers.io(partial(self._payloads.renew, data))\n",
+        "                    del data\n",
+        TIME,
+    ),
+    Mutant(
+        "the message of a run of the future is sent before its head",
+        "engine/ingest.py",
+        "        standing = self._store.enqueue(head)\n        if standing",
+        "        if not scheduled:\n"
+        "            self._ports.queue.send([Outgoing(body=body, delay=due - now)])\n"
+        "            scheduled = True\n"
+        "        standing = self._store.enqueue(head)\n"
+        "        if standing",
+        TIME,
+    ),
+    Mutant(
+        "idempotency coerces its values",
+        "engine/ingest.py",
+        'return "idempotency", canonical(value)',
+        'return "idempotency", str(value)',
+        TIME,
+    ),
+    Mutant(
+        "timeouts that are over together come in any order",
+        "engine/async_replay.py",
+        "key=lambda call: (call.due_at or now, call.key)",
+        "key=lambda call: call.key",
+        TIME,
+    ),
+    Mutant(
+        "a timer is armed again at every resume",
+        "engine/settling.py",
+        "        if any(timer.due_ms == due_ms and due > now for timer in head.timers):\n            return head\n",
+        "",
+        TIME,
+    ),
+    Mutant(
+        "a run that waits for its next attempt outlasts its time",
+        "engine/advance.py",
+        "now < min(head.retry_at, self._finish_by(head) or head.retry_at):",
+        "now < head.retry_at:",
+        ENDING,
+    ),
+    Mutant(
+        "a wait for the body's next attempt arms no end of the run's time",
+        "engine/settling.py",
+        "dues = [(at, False)] if limit is None else [(at, False), (limit, True)]",
+        "dues = [(at, False)]",
+        ENDING,
+    ),
+    Mutant(
+        "a cancel event of the future does nothing",
+        "engine/ingest.py",
+        'if wait.role is Role.CANCEL and min(row["ts"], now_ms) >= to_ms(wait.deadline):',
+        'if wait.role is Role.CANCEL and row["ts"] >= to_ms(wait.deadline):',
+        ENDING,
+    ),
+    Mutant(
+        "a run is cancelled by its own trigger",
+        "engine/waits.py",
+        "                consumed=(head.event.id,),\n",
+        "                consumed=(),\n",
+        ENDING,
+    ),
+    Mutant(
+        "a rerun is cancelled by an event older than it",
+        "engine/waits.py",
+        "return created_ms if RERUN in head.extra else min(head.event.ts, created_ms)",
+        "return min(head.event.ts, created_ms)",
+        ENDING,
+    ),
+    Mutant(
+        "an ended run leaves the waits on its pages armed",
+        "engine/finish.py",
+        "armed = head.armed if not head.pages else (*self._store.past(head.run_id).armed, *head.armed)",
+        "armed = head.armed",
+        ENDING,
+    ),
+    Mutant(
+        "events are kept for looking back under their own time",
+        "engine/ingest.py",
+        'place, row["id"], to_ms(now), self._payloads',
+        'place, row["id"], row["ts"], self._payloads',
+        "tests/waits/test_lookback.py",
+    ),
+    Mutant(
+        "looking back misses what overtook the trigger",
+        "engine/arming.py",
+        "since = max(began - LEASE_MARGIN, session.now() - span)",
+        "since = max(began, session.now() - span)",
+        "tests/waits/test_lookback.py",
+    ),
+    Mutant(
+        "two steps of one run wait for the same signal",
+        "engine/arming.py",
+        "if (w.run_id, w.step_key) != (session.run_id, call.key)]",
+        "if w.run_id != session.run_id]",
+        "tests/waits/test_any_and_signals.py",
+    ),
+    Mutant(
+        "an item of a map is tried again too early",
+        "engine/engine.py",
+        "case Item(due_at=due) if due is not None and due > self._ports.clock.now():",
+        "case Item(due_at=due) if due is not None and due < due:",
+        "tests/waits/test_map.py",
+    ),
+    Mutant(
+        "followers of a lane have one attempt",
+        "engine/mapping.py",
+        "codec.dump([step.max_attempts, *step.items])",
+        "codec.dump([1, *step.items])",
+        "tests/waits/test_map.py",
+    ),
+    Mutant(
+        "a step that waits for its next attempt may become another",
+        "engine/session.py",
+        "recorded = self.register_of(call.key) or self.history.unfinished.get(call.key)",
+        "recorded = self.register_of(call.key)",
+        "tests/acceptance/test_nondeterminism.py",
+    ),
+    Mutant(
+        "a step's error says that one attempt was made",
+        "engine/session.py",
+        "raise step_error(register.failure, step_id=call.step.step_id, attempts=register.attempts)",
+        "raise step_error(register.failure, step_id=call.step.step_id, attempts=1)",
+        "tests/acceptance/test_errors.py",
+    ),
+    Mutant(
+        "a group's first error decides, final or not",
+        "engine/failures.py",
+        "return next((leaf for leaf in leaves if isinstance(leaf, StepError | NonRetriableError)), leaves[0])",
+        "return leaves[0]",
+        "tests/acceptance/test_errors.py",
+    ),
+    Mutant(
+        "the second attempt of a step that must not be repeated is not recorded as begun",
+        "engine/recording.py",
+        "self._store.put_register(session.run_id, register, after_attempts=call.failed)\n        call.started_in",
+        "self._store.put_register(session.run_id, register)\n        call.started_in",
+        "tests/acceptance/test_retries.py",
+    ),
+    Mutant(
+        "what came before a record comes after it in a rerun",
+        "engine/operations.py",
+        "copy = replace(copy, seen=tuple(unlisted))",
+        "copy = replace(copy, seen=())",
+        "tests/unit/test_operations.py",
+    ),
+    Mutant(
+        "options of a step forget that it must not be repeated",
+        "step.py",
+        'once=self._options.once if on_interrupt is None else on_interrupt == "raise",',
+        'once=on_interrupt == "raise",',
+        "tests/unit/test_arguments.py",
     ),
     # -- the adapters --------------------------------------------------------------------------------
     Mutant(

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
-from stepbridge.core.ids import run_id
+from stepbridge.core.ids import run_id, step_key
 from stepbridge.core.items import head_key
 from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, RESEND_AT_RECEIVE
 from stepbridge.core.messages import Cancel, Go, Resume, Tick, Work, message_text
+from stepbridge.core.records import EventRecord, Head, Kind, Mark, Register, Status
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.engine import Engine
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants
+from stepbridge.engine.store import Store
 from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
 from stepbridge.memory.billing import item_bytes
@@ -170,6 +172,34 @@ class TestLease:
         assert bench.step() is True
         assert bench.stack.table.items() == []
 
+    def test_a_message_that_a_run_does_not_wait_for_is_forgotten(self, benches: list[Bench]) -> None:
+        """Its start, where it sleeps; a wake, where it waits for a person: nothing of them is left in the queue."""
+        app = App("a")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.sleep("z", "10m")
+
+        bench = of(benches, app)
+        bench.put("go")
+        start = bench.receive()
+        bench.handle(start)
+        assert bench.handle(start) is True
+        bench.app = App("a")
+        bench.clock.move_to(START + timedelta(minutes=10))
+        bench.step()
+        assert bench.run().status == "PARKED"
+        bench.tell(Go(run_id=bench.run().run_id, why="test"))
+        assert bench.step() is True
+        assert bench.stack.queue.depth() == (0, 0)
+
+    def test_a_wake_long_before_its_time_is_sent_again_and_again(self, benches: list[Bench]) -> None:
+        """The queue keeps a message back for 15 minutes at most."""
+        bench = of(benches, one_step_app())
+        bench.tell(Go(run_id="r", why="timer", due_at=START + timedelta(hours=1)))
+        assert bench.step() is True
+        assert bench.stack.queue.next_at() == START + timedelta(minutes=15)
+
     def test_a_wake_before_its_time_claims_nothing(self, benches: list[Bench]) -> None:
         """It is sent again with the rest of the delay."""
         bench = of(benches, one_step_app())
@@ -218,6 +248,29 @@ class TestPoison:
         assert bench.step() is True
         assert bench.run().status == "COMPLETED"
 
+    def test_a_run_that_gets_on_is_not_parked_however_often_it_is_killed(self, benches: list[Bench]) -> None:
+        """Four times before a record and four times after it: five in a row is what parks."""
+        bench = of(benches, one_step_app())
+        bench.put("go")
+        start = bench.receive()
+        for killed in range(9):
+            claim(bench, "go")
+            if killed == 4:  # this one came to a record
+                done = Register(
+                    key=step_key("s", 0),
+                    step_id="s",
+                    kind=Kind.RUN,
+                    mark=Mark.OK,
+                    value='"done"',
+                    order=(killed + 1, 0),
+                    started_at=START,
+                    ended_at=START,
+                )
+                Store(bench.stack.table).put_register(bench.run().run_id, done)
+            bench.clock.move_to(bench.clock.now() + timedelta(minutes=3))
+        assert bench.handle(start) is True
+        assert (bench.run().status, bench.run().output) == ("COMPLETED", "done")
+
     def test_a_function_that_is_gone_parks_its_runs(self, benches: list[Bench]) -> None:
         """A deploy that brings it back, and `resume`, finish them."""
         app = App("a")
@@ -242,9 +295,6 @@ class TestPoison:
 
 def claim(bench: Bench, name: str) -> None:
     """Claims the run of the function `f` as an invocation does that is then killed."""
-    from stepbridge.core.records import EventRecord, Head, Status
-    from stepbridge.engine.store import Store
-
     envelope = bench.world.bus
     assert envelope is not None
     event_id = next(iter(bench.world.bus.log))[1]
@@ -334,9 +384,44 @@ class TestHandOver:
         assert error["name"] == "HandOverLoopError"
         assert __file__ in error["message"]
 
+    def test_a_suspension_between_two_of_them_counts_anew(self, benches: list[Bench]) -> None:
+        """Two invocations are lost to the handler's own wait, the run sleeps, and two more are lost."""
+        app = App("a")
+        bodies: list[int] = []
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> str:
+            bodies.append(len(bodies))
+            await asyncio.sleep(3600 if bodies[-1] in {0, 1} else 0)
+            await ctx.step.sleep("z", "1m")
+            await asyncio.sleep(3600 if bodies[-1] in {3, 4} else 0)
+            return "done"
+
+        bench = of(benches, app)
+        bench.put("go")
+        for minute in (0, 0, 0, 1, 1, 1):
+            bench.clock.move_to(START + timedelta(minutes=minute))
+            bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() + 0.05)
+        assert bench.run().output == "done"
+
 
 class TestEnding:
     """Terminal states absorb everything."""
+
+    def test_the_world_is_told_of_an_end_once(self, benches: list[Bench]) -> None:
+        """However often the message that led there is delivered."""
+        app = App("a")
+
+        @app.function("f", trigger=event("go"), retries=0)
+        async def handler(ctx: Context) -> None:
+            raise ConnectionError
+
+        bench = of(benches, app)
+        bench.put("go")
+        start = bench.receive()
+        for _ in range(3):
+            assert bench.handle(start, dies=True) is True
+        assert [entry.name for _, entry in bench.world.bus.log] == ["go", "stepbridge/function.failed"]
 
     def test_a_cancel_before_the_start_holds(self, benches: list[Bench]) -> None:
         """Run ids are known before the run is; it then never runs."""

@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Cancel, ConfigError, Context, EventMatch, NonRetriableError, event, invoke_only
+from stepbridge import (
+    App,
+    Cancel,
+    ConfigError,
+    Context,
+    EventMatch,
+    NonRetriableError,
+    RetryAfterError,
+    current_step,
+    event,
+    invoke_only,
+)
 from stepbridge.core.history import history_of
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import armed_of, armed_text
@@ -154,6 +165,40 @@ class TestRerun:
             assert [register.step_id for _, register in ranked] == list(run.steps)[:kept]
             assert history.unlisted == []
             assert {register.order[0] for register in past.registers if register.order} <= {0}
+
+    def test_what_came_before_a_record_comes_before_it_again(self) -> None:
+        """A race that an event has won is won by it in the rerun."""
+        app = App("a")
+        winners: list[str] = []
+
+        def work_later() -> str:
+            if not current_step().attempt:
+                raise RetryAfterError("again", "10m")
+            return "work"
+
+        @app.function("f", trigger=event("go"))
+        async def f(ctx: Context) -> None:
+            order: list[str] = []
+
+            async def wait() -> None:
+                await ctx.step.wait_for_event("paid", event="paid", timeout="1h")
+                order.append("paid")
+
+            async def work() -> None:
+                order.append(await ctx.step.run("work", work_later))
+
+            await ctx.group.parallel((work, wait))
+            await ctx.step.sleep("rest", "1m")
+            await ctx.step.run("last", lambda: winners.append(order[0]))
+
+        with Simulation(app) as sim:
+            sim.send("go")
+            sim.advance("5m")
+            sim.send("paid")
+            sim.run_until_idle()
+            rerun(sim, sim.run("f"), "last")
+            rerun(sim, sim.run("f"), "last", "2")
+        assert winners == ["paid"] * 3
 
     def test_large_values_and_records_live_as_long_as_the_new_run(self) -> None:
         """Blobs are its own, and no copy expires with the old run."""

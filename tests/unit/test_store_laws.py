@@ -10,7 +10,7 @@ import pytest
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import HEAD_SK
 from stepbridge.core.limits import LEASE_MARGIN, RETENTION, RUN_MAX
-from stepbridge.core.records import EventRecord, Head, Kind, Mark, Register, Status, Wait
+from stepbridge.core.records import EventRecord, Failure, Head, Kind, Mark, Register, Status, Wait
 from stepbridge.engine.store import Claimed, Refused, Store
 from stepbridge.memory.requests import Requests
 from stepbridge.memory.table import MemoryTable
@@ -119,6 +119,39 @@ class TestClaim:
         """A person resumes it first."""
         store.suspend(replace(held(store), status=Status.PARKED))
         assert isinstance(claim(store, now=LATER), Refused)
+
+    def test_who_suspends_gives_the_lease_back(self, store: Store) -> None:
+        """The next wake need not wait for its end."""
+        store.suspend(replace(held(store), status=Status.SLEEPING))
+        assert isinstance(claim(store, holder="another"), Claimed)
+
+    @pytest.mark.parametrize("status", [Status.RUNNING, Status.PARKED])
+    def test_a_repeated_resume_changes_nothing(self, store: Store, status: Status) -> None:
+        """The first makes a run sleep, without its error; what moves on then, or is parked anew, is not its matter."""
+        parked = replace(held(store), status=Status.PARKED, failure=Failure(name="CrashLoopError", message="loop"))
+        store.suspend(parked)
+        store.unpark(parked)
+        head = store.head(RUN)
+        assert head is not None
+        assert (head.status, head.failure) == (Status.SLEEPING, None)
+        taken = claim(store)
+        assert isinstance(taken, Claimed)
+        if status is Status.PARKED:
+            store.suspend(replace(taken.head, status=status))
+        store.unpark(parked)
+        head = store.head(RUN)
+        assert head is not None
+        assert head.status is status
+
+    def test_a_resume_brings_no_cancelled_run_back(self, store: Store) -> None:
+        """It was asked for before, and comes after."""
+        parked = replace(held(store), status=Status.PARKED)
+        store.suspend(parked)
+        store.cancel(replace(BIRTH, status=Status.CANCELLED, ended_at=NOW))
+        store.unpark(parked)
+        head = store.head(RUN)
+        assert head is not None
+        assert head.status is Status.CANCELLED
 
     def test_a_claim_whose_answer_was_lost_is_ones_own(self, store: Store) -> None:
         """The same holder asks again."""
@@ -263,3 +296,14 @@ class TestWaits:
         assert ttl["R" + HEAD_SK] == to_ms(NOW) // 1000 + retention
         assert ttl["RS"] == to_ms(NOW + RUN_MAX) // 1000 + retention
         assert ttl["Wr"] == to_ms(self.WAIT.deadline) // 1000 + retention
+
+    def test_what_stands_beside_the_head_expires_after_the_longest_run(self, store: Store, table: MemoryTable) -> None:
+        """A large output; of a run whose event lies in the future the time counts from there."""
+        later = NOW + timedelta(days=100)
+        store.enqueue(replace(BIRTH, event=replace(BIRTH.event, ts=to_ms(later), data="x" * 2000)))
+        claimed = claim(store, now=later)
+        assert isinstance(claimed, Claimed)
+        store.end(replace(claimed.head, status=Status.COMPLETED, output="x" * 2000, ended_at=later))
+        ttl = {str(item["sk"]): item["ttl"] for item in table.items()}
+        far = to_ms(later + RUN_MAX + RETENTION) // 1000
+        assert (ttl["#in"], ttl["#out"]) == (far, far)

@@ -208,6 +208,24 @@ class TestSignals:
         bench.drain()
         assert bench.leftovers() == []
 
+    def test_a_second_waiter_of_the_same_run_is_refused_as_well(self, bench_of: Callable[[App], Bench]) -> None:
+        """A name has one waiter, whoever it is."""
+        import asyncio
+
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> Any:
+            waits = (ctx.step.wait_for_signal(f"w{n}", "bell", timeout="1h") for n in range(2))
+            done = await asyncio.gather(*waits, return_exceptions=True)
+            return [one.name if isinstance(one, StepError) else one for one in done]
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.drain()
+        assert bench.run().output == [None, "SignalConflictError"]
+        assert bench.leftovers() == []
+
     def test_a_name_is_free_again_once_its_waiter_is_done(self, bench_of: Callable[[App], Bench]) -> None:
         """Told, or out of time."""
         bench = bench_of(signal_app())

@@ -15,6 +15,7 @@ from stepbridge import App, Cancel, Context, ContextSync, EventMatch, StepError,
 from stepbridge.core.ids import child_run_id, step_key
 from stepbridge.core.limits import CANCEL_CHECK_SECONDS
 from stepbridge.core.messages import Cancel as CancelMessage
+from stepbridge.engine.operations import Operations
 from stepbridge.engine.workers import Workers
 from tests.waits.bench import START, Bench
 
@@ -137,6 +138,56 @@ class TestByEvent:
         bench.settle()
         assert bench.run().status == "CANCELLED"
 
+    def test_an_event_of_the_future_ends_the_run_now(self, bench_of: Callable[[App], Bench]) -> None:
+        """As waits match it at once: what counts is that it came in time."""
+        bench = begun(bench_of(sleeper(cancel=[Cancel("stop", match="data.k", timeout="1h")])))
+        bench.later(3540)
+        bench.put("stop", {"k": 1}, ts=START + timedelta(hours=2))
+        bench.settle()
+        assert bench.run().status == "CANCELLED"
+
+    def test_an_event_younger_than_the_trigger_ends_a_run_that_began_after_both(
+        self, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """The trigger lay in the queue, and the event is delivered late: they are told apart by their times."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k")]))
+        bench.later(60)
+        bench.put("go", {"k": 1}, ts=START + timedelta(seconds=10))
+        bench.settle()
+        bench.put("stop", {"k": 1}, ts=START + timedelta(seconds=11))
+        bench.settle()
+        assert bench.run().status == "CANCELLED"
+
+    def test_a_run_is_not_cancelled_by_its_own_trigger(self, bench_of: Callable[[App], Bench]) -> None:
+        """However often that is delivered; by the next event of the name it is: the latest alone goes on."""
+        bench = bench_of(sleeper(cancel=[Cancel("go", match="data.k")]))
+        for _ in range(2):
+            bench.put("go", {"k": 1}, id="one")
+            bench.settle()
+        assert [run.status for run in bench.runs()] == ["SLEEPING"]
+        bench.later(1)
+        bench.put("go", {"k": 1}, id="two")
+        bench.settle()
+        assert [run.status for run in bench.runs()] == ["CANCELLED", "SLEEPING"]
+
+    def test_a_rerun_is_not_cancelled_by_an_event_older_than_it(self, bench_of: Callable[[App], Bench]) -> None:
+        """Though it is younger than the event that both runs began with; it is delivered once more."""
+        bench = begun(bench_of(sleeper(cancel=[Cancel("stop", match="data.k")])))
+        first = bench.run().run_id
+        bench.later(60)
+        bench.put("stop", {"k": 1}, id="once")
+        bench.settle()
+        bench.later(60)
+        Operations("shop", bench.readable, ["f"]).rerun(first, "again")
+        bench.settle()
+        bench.put("stop", {"k": 1}, id="once", ts=START + timedelta(seconds=60))
+        bench.settle()
+        assert {run.run_id: run.status for run in bench.runs()} == {first: "CANCELLED", "again": "SLEEPING"}
+        bench.later(1)
+        bench.put("stop", {"k": 1})
+        bench.settle()
+        assert {run.status for run in bench.runs()} == {"CANCELLED"}
+
     def test_a_run_that_completes_leaves_no_canceller(self, bench_of: Callable[[App], Bench]) -> None:
         """Nor wait, timer or message."""
         bench = begun(bench_of(sleeper(cancel=[Cancel("stop", match="data.k")])))
@@ -239,7 +290,36 @@ class TestByHand:
         bench.settle()
         run = bench.run()
         assert (run.status, run.error and run.error["message"]) == ("CANCELLED", "by hand")
+        assert [(step.step_id, step.status) for step in run.steps.values()] == [
+            ("before", "COMPLETED"),
+            ("z", "SLEEPING"),
+        ]
         assert bench.leftovers() == []
+
+    def test_it_removes_waits_that_fill_pages(self, bench_of: Callable[[App], Bench]) -> None:
+        """Eighteen, armed in three invocations: more than a head lists, three times."""
+        import asyncio
+
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            async def six(name: str, nap: str) -> None:
+                await ctx.step.sleep(name, nap)
+                await asyncio.gather(
+                    *(ctx.step.wait_for_event(f"{name}{n}", event="paid", timeout="9 days") for n in range(6))
+                )
+
+            await asyncio.gather(six("a", "1m"), six("b", "2m"), six("c", "3m"))
+
+        bench = begun(bench_of(app))
+        for _ in range(3):
+            bench.later(60)
+            bench.settle()
+        assert len(bench.waits()) == 18
+        by_hand(bench)
+        bench.settle()
+        assert (bench.run().status, bench.leftovers()) == ("CANCELLED", [])
 
     def test_a_terminal_run_stays_as_it_is(self, bench_of: Callable[[App], Bench]) -> None:
         """Whatever comes for it."""
@@ -352,6 +432,20 @@ class TestTimeouts:
         bench.settle()
         assert bench.run().status == status
         assert len(bench.run().steps) == {"SLEEPING": 3, "FAILED": 0}[status]
+
+    def test_a_body_that_waits_for_its_next_attempt_fails_on_the_second(self, bench_of: Callable[[App], Bench]) -> None:
+        """The time is over before the next attempt would be."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), timeouts=Timeouts(finish="10s"))
+        async def handler(ctx: Context) -> None:
+            raise ConnectionError
+
+        bench = begun(bench_of(app))
+        bench.drain()
+        run = bench.run()
+        assert (run.status, run.error and run.error["name"]) == ("FAILED", "RunTimeoutError")
+        assert (run.ended_at, bench.leftovers()) == (START + timedelta(seconds=10), [])
 
     def test_a_run_that_ends_in_time_is_not_troubled(self, bench_of: Callable[[App], Bench]) -> None:
         """Its timer goes with it."""
@@ -720,6 +814,7 @@ class TestWhileTheRunExecutes:
         bench.drain()
         assert bench.run().output == "CancelledError"
         assert bench.runs("child") == []
+        assert sent(bench, "stepbridge/function.cancelled") == []  # there was no run
 
 
 def _three_steps(colour: str, strike: Callable[[], None], effects: list[str]) -> App:

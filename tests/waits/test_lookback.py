@@ -70,6 +70,34 @@ class TestWhatCounts:
         past_the_nap(bench)
         assert bench.run().status == "SLEEPING"
 
+    def test_an_event_that_is_late_counts_by_its_arrival(self, bench_of: Callable[[App], Bench]) -> None:
+        """It arrived since the run's start, though it was sent before the trigger."""
+        bench = bench_of(app_that_looks_back())
+        bench.later(60)
+        bench.put("go", {"k": 1})
+        bench.step()
+        bench.later(60)
+        bench.put(PAID, {"k": 1, "n": 7}, ts=START)
+        bench.settle()
+        past_the_nap(bench)
+        assert bench.run().output == 7
+
+    @pytest.mark.parametrize(("ms", "output"), [(-1, None), (1, 7)])
+    def test_an_event_that_overtook_the_trigger_counts(
+        self, ms: int, output: int | None, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """It was sent after the trigger, and is handled a moment before it; one sent before does not count."""
+        bench = bench_of(app_that_looks_back())
+        bench.later(60)
+        bench.put("go", {"k": 1})
+        start = bench.receive()
+        bench.put(PAID, {"k": 1, "n": 7}, ts=bench.clock.now() + timedelta(milliseconds=ms))
+        bench.settle()
+        bench.later(0.5)
+        bench.handle(start)
+        bench.drain()
+        assert bench.run().output == output
+
     @pytest.mark.parametrize(
         ("lookback", "age", "output"),
         [(True, "1h59m", 7), (True, "2h1m", None), ("30m", "29m", 7), ("30m", "31m", None), ("5h", "2h1m", None)],
@@ -260,7 +288,7 @@ class TestDeclaring:
     def test_a_kept_event_expires_after_the_longest_declared_span(self, bench_of: Callable[[App], Bench]) -> None:
         """And not before."""
         app = App("shop")
-        for name, span in (("f", "2h"), ("g", "3 days")):
+        for name, span in (("f", "2h"), ("g", "3 days"), ("h", "1h")):
             app.function(name, trigger=event("go"), waits=[EventMatch(PAID, match="data.k", lookback=span)])(
                 lambda ctx: None
             )

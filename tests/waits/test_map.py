@@ -56,6 +56,14 @@ def flaky(item: int) -> list[int]:
     return [item, attempt]
 
 
+def patient(item: int) -> int:
+    """Fails at its first attempt, and wants an hour."""
+    SEEN.append(current_step().attempt)
+    if not current_step().attempt:
+        raise RetryAfterError("later", "1h")
+    return current_step().attempt
+
+
 async def slow(item: int) -> int:
     """An async function serves as well."""
     await asyncio.sleep(0)
@@ -113,13 +121,23 @@ class TestResults:
             sim.run_until_idle()
             assert sim.run("f").output == [n * n for n in range(120)]
 
+    @pytest.mark.parametrize("lanes", [None, 1])
     @pytest.mark.parametrize("fn", [slow, flaky])
-    def test_items_may_be_async_and_are_tried_again(self, fn: Any) -> None:
-        """Each by itself, as a step."""
-        with Simulation(mapping(fn)) as sim:
+    def test_items_may_be_async_and_are_tried_again(self, fn: Any, lanes: int | None) -> None:
+        """Each by itself, as a step; the followers of a lane as often as the first."""
+        with Simulation(mapping(fn, max_concurrency=lanes)) as sim:
             sim.send("go", {"n": 3})
             sim.run_until_idle()
             assert sim.run("f").output == {slow: [1, 2, 3], flaky: [[0, 2], [1, 2], [2, 2]]}[fn]
+
+    def test_an_item_waits_for_its_next_attempt_for_longer_than_a_queue_can(self) -> None:
+        """An hour, to the second; a message of the queue waits for 15 minutes."""
+        with Simulation(mapping(patient)) as sim:
+            sim.send("go", {"n": 1})
+            sim.advance(3_599_999)
+            assert SEEN == [0]
+            sim.advance(1)
+            assert (SEEN, sim.run("f").output) == ([0, 1], [1])
 
     def test_each_item_has_an_effect_key_of_its_own(self) -> None:
         """Stable and distinct."""

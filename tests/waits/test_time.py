@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Cancel, Context, cron, event
+from stepbridge import App, Cancel, Context, Timeouts, cron, event
 from stepbridge.core.cron import parse_cron
 from stepbridge.core.messages import Tick
 from stepbridge.core.records import Status
 from stepbridge.ports import Entry
 from stepbridge.testing import Simulation
+from tests.faults.order import noted, place
 from tests.waits.bench import START, Bench
 
 SEEDS = [None, *range(8)]
@@ -110,6 +111,54 @@ class TestSleeps:
             sim.run_until_idle()
         assert 0 <= (woken[0] - START).total_seconds() - spans[timeout] <= 2
 
+    @pytest.mark.parametrize("names", ["ab", "ba"])
+    def test_what_comes_due_while_nobody_looks_comes_in_the_order_of_its_time(
+        self, names: str, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """Two timeouts, both over when the late wake comes at last."""
+        import asyncio
+
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> list[str]:
+            order: list[str] = []
+
+            async def wait(name: str, span: str) -> None:
+                await ctx.step.wait_for_event(name, event="never", timeout=span)
+                order.append(span)
+
+            await asyncio.gather(wait(names[0], "2h"), wait(names[1], "1h"))
+            return order
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        bench.later(3 * 3600)
+        bench.drain()
+        assert bench.run().output == ["1h", "2h"]
+
+    def test_what_is_armed_is_not_armed_again(self, bench_of: Callable[[App], Bench]) -> None:
+        """Each resume costs what it resumes, whatever else the run waits for: a timer, and events that cancel it."""
+        import asyncio
+
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), cancel=[Cancel("stop")])
+        async def handler(ctx: Context) -> None:
+            waits = (ctx.step.wait_for_event(f"w{n}", event=f"e{n}", timeout="9 days") for n in range(3))
+            await asyncio.gather(ctx.step.sleep("z", "1 day"), *waits)
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        before = bench.requests.snapshot()
+        for n in range(3):
+            bench.put(f"e{n}")
+            bench.settle()
+        since = bench.requests.since(before)
+        assert (since["CreateSchedule"], since["PutItem"]) == (0, 3)
+
     @pytest.mark.parametrize("seed", SEEDS)
     def test_sleeps_side_by_side_each_end_on_their_second(self, seed: int | None) -> None:
         """Only the earliest has a timer; each of the others gets its own in turn."""
@@ -165,6 +214,10 @@ class TestSleeps:
         far = (began + timedelta(days=366)).timestamp()
         kept = [item for item in bench.stack.table.items() if "ttl" in item]
         assert len(kept) >= 13 + 5
+        for_ever = {
+            "head" if item["sk"] == "#" else item["pk"] for item in bench.stack.table.items() if item not in kept
+        }
+        assert for_ever == {"head", "REG"}  # the head's time begins with its run's end
         assert {item.get("en") for item in kept if int(item["ttl"]) < far} == {"halt"}  # it counts for an hour
 
     def test_a_run_ends_when_its_time_is_over_though_it_waits_for_longer(
@@ -238,7 +291,7 @@ class TestCron:
         bench = bench_of(app)
         bench.tell(Tick(function_id="gone", at=START))
         assert bench.step() is True
-        assert bench.runs() == []
+        assert bench.runs("gone") == []
 
     @pytest.mark.parametrize(
         ("expression", "day", "times"),
@@ -298,10 +351,24 @@ class TestIdempotency:
     def test_other_values_start_other_runs(self, bench_of: Callable[[App], Bench]) -> None:
         """Types told apart; numbers by value."""
         bench = bench_of(self.app())
-        for value in ("o-1", "o-2", 1, "1", True, None, 1.0, {"a": 1}, {"a": 2}):
-            bench.put("go", {"order": {"id": value}})
-        bench.settle()
-        assert len(bench.runs()) == 8
+        for n, value in enumerate(("o-1", "o-2", 1, "1", True, None, 1.0, {"a": 1}, {"a": 2})):
+            bench.put("go", {"order": {"id": value}, "n": n})
+            bench.settle()
+        assert sorted(run.output for run in bench.runs()) == [0, 1, 2, 3, 4, 5, 7, 8]  # 1.0 is 1
+
+    def test_events_of_two_names_that_are_equal_there_start_one_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """The value stands for the event, whichever trigger took it."""
+        app = App("shop")
+
+        @app.function("f", trigger=[event("go"), event("come")], idempotency="event.data.id")
+        async def handler(ctx: Context) -> str:
+            return ctx.event.name
+
+        bench = bench_of(app)
+        for name in ("go", "come"):
+            bench.put(name, {"id": 1})
+            bench.settle()
+        assert [run.output for run in bench.runs()] == ["go"]
 
     def test_an_event_without_the_value_starts_a_run_of_its_own(self, bench_of: Callable[[App], Bench]) -> None:
         """By its own id, as ever."""
@@ -356,3 +423,37 @@ class TestFuture:
             sim.run_until_idle()
             assert sim.run("f").status == Status.COMPLETED
         assert timedelta(0) <= began[0] - due <= timedelta(seconds=2)
+
+    def test_its_message_is_sent_after_its_head(self, bench_of: Callable[[App], Bench]) -> None:
+        """Before it, a wake that is near would find no run, and be forgotten."""
+        asked: list[str] = []
+        bench = bench_of(sleeping("1m", []))
+        bench.ports = noted(bench.ports, asked)
+        bench.put("go", ts=START + timedelta(seconds=1))
+        bench.step()
+        assert place(asked, "put ", "R#") < place(asked, "send ", '"start"')
+
+    def test_its_limits_count_from_its_own_time(self, bench_of: Callable[[App], Bench]) -> None:
+        """Neither `Timeouts(start=...)` nor the 366 days of a run have begun before it."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), timeouts=Timeouts(start="1m"))
+        async def handler(ctx: Context) -> str:
+            await ctx.step.sleep("z", "300 days")
+            return "done"
+
+        bench = bench_of(app)
+        bench.put("go", ts=START + timedelta(days=300))
+        bench.drain()
+        assert (bench.run().status, bench.run().output) == ("COMPLETED", "done")
+
+    def test_its_large_data_lives_as_long_as_its_run(self, bench_of: Callable[[App], Bench]) -> None:
+        """A blob's age begins anew when the run does: what expires by age counts from its writing."""
+        bench = bench_of(sleeping("1m", []))
+        renewed: list[str] = []
+        bench.on("before", "blobs.renew", "", lambda: renewed.append("data"))
+        bench.put("go", {"bulk": [n * n * 7919 % 1_000_003 for n in range(9000)]}, ts=START + timedelta(days=100))
+        bench.settle()
+        assert renewed == []
+        bench.drain()
+        assert (bench.run().status, renewed) == ("COMPLETED", ["data"])

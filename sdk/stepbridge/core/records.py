@@ -214,7 +214,7 @@ class Head:
     released_epoch: int = 0
     """Epoch of the last orderly suspension."""
     forgiven_epoch: int = 0
-    """Epoch of the last invocation that gave the lease back after a failure it saw, or before a resume."""
+    """Epoch of the last invocation that gave the lease back after a failure it saw."""
     timers: tuple[Timer, ...] = ()
     """The live timers that wake this run; seldom more than one, since only the earliest is armed."""
     armed: tuple[Armed, ...] = ()

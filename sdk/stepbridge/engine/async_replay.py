@@ -40,6 +40,8 @@ _SETTLE_CAP: Final = 500
 """Turns after which the run goes on regardless: code that polls with sleep(0) loses order, not liveness."""
 _TIMEOUT_WORTH_SECONDS: Final = 5.0
 """An asyncio timeout around a step is waited for if it is due so soon; a later one is not durable anyway."""
+_GLANCE_SECONDS: Final = 0.05
+"""A suspension that is held up by the handler's own I/O is looked at again so soon."""
 _IO_WARNING_SECONDS: Final = 5.0
 """A suspension that is held up by the handler's own I/O for so long is warned of."""
 
@@ -73,6 +75,7 @@ class AsyncReplay:
         self._ticking = False
         self.closing = False
         """Coroutines are being closed: one that catches that and calls a step again is to come to an await."""
+        self._glance: asyncio.TimerHandle | None = None
         self._quiet = self._turns = 0
         self._seen_activity = -1
         self.main: asyncio.Task[Any]
@@ -322,8 +325,19 @@ class AsyncReplay:
         """Nothing is left to give: hand over, go on with what has come due, or suspend."""
         if self.session.handing_over:
             self._end(HandOver())
-        elif self.session.pending and not self.holding() and not self._continue_inline():
+        elif self.session.pending and self.holding():
+            self._look_again()
+        elif self.session.pending and not self._continue_inline():
             self._end(SuspendedOutcome())
+
+    def _look_again(self) -> None:
+        """In a moment: what a gather holds that is no task, a call in an executor say, ends without waking a task."""
+        if self._glance is None:
+            self._glance = self._loop.call_later(_GLANCE_SECONDS, self._glanced, context=self._blank)
+
+    def _glanced(self) -> None:
+        self._glance = None
+        self.stir()
 
     def _continue_inline(self) -> bool:
         """Whether something that is waited for has come due meanwhile; it goes on in this invocation."""
@@ -371,8 +385,9 @@ class AsyncReplay:
         try:
             outcome = await self._outcome
         finally:
-            soft.cancel()
-            hint.cancel()
+            for timer in (soft, hint, self._glance):
+                if timer is not None:
+                    timer.cancel()
         self.session.closed = True
         await dispose(self, outcome)
         return outcome

@@ -279,7 +279,7 @@ class Session:
             call.due_at = unfinished.due_at
             if unfinished.mark is Mark.STARTED and unfinished.order is not None:
                 call.started_in = unfinished.order[0]
-            call.failed = unfinished.attempts if unfinished.mark is Mark.RETRY else 0
+            call.failed = unfinished.attempts - (unfinished.mark is not Mark.RETRY)
             return True
         armed = self.armed.get(call.key)
         if armed is None:

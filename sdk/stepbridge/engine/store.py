@@ -131,8 +131,11 @@ class Store:
         return None if standing is None else head_of(standing)
 
     def unpark(self, head: Head) -> None:
-        """Makes a parked run one that sleeps, its crashes forgiven; the message that asks for it then wakes it."""
-        change = Change(set={"st": Status.SLEEPING.value, "lx": 0, "fe": head.epoch}, remove=("er",))
+        """Makes a parked run one that sleeps, to be woken by the message that asks for it.
+
+        Its crashes are forgiven: its parking was an orderly suspension.
+        """
+        change = Change(set={"st": Status.SLEEPING.value}, remove=("er",))
         when = both(_PARKED, equals("ep", head.epoch))
         self._table.update(head_key(head.run_id), change, when)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from stepbridge.core.conditions import Item
 from stepbridge.core.items import REGISTER_PREFIX
+from stepbridge.core.records import Mark
 from stepbridge.ports import Ports
 
 
@@ -42,7 +43,8 @@ class Killer:
 
     def _is_planned(self, item: Item) -> bool:
         step_id = str(item.get("n", ""))
-        if not str(item.get("sk", "")).startswith(REGISTER_PREFIX) or self.planned[step_id] < 1:
+        is_record = str(item.get("sk", "")).startswith(REGISTER_PREFIX) and item.get("st") != Mark.STARTED.value
+        if not is_record or self.planned[step_id] < 1:
             return False
         self.planned[step_id] -= 1
         return True
