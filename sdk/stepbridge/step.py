@@ -237,6 +237,8 @@ class Steps:
 
 def _checked_id(step_id: object, what: str = "step id") -> str:
     """The id as plain text, which is what records bear: an enum's member is the same as its value."""
+    if type(step_id) is str and step_id.isascii() and 0 < len(step_id) <= STEP_ID_MAX:
+        return step_id  # nearly all, at each step and each replay
     if not isinstance(step_id, str) or not step_id:
         message = f"{what} {shown(step_id)}. Mend: a string that is not empty, fixed in the code."
         raise ConfigError(message)

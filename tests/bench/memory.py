@@ -67,7 +67,7 @@ def replays(scale: int) -> Iterator[Row]:
         n = max(number // scale, 2)
         with Simulation(app()) as sim:
             spent = []
-            for turn in range(4):
+            for turn in range(8):
                 sim.send("bench/recorded", {"n": n, "key": turn})
                 began = time.process_time()
                 sim.send("bench/wake", {"key": turn})
