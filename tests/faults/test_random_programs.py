@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
@@ -215,6 +215,23 @@ def test_a_backend_at_its_worst_does_not_change_the_order(program: Any, seed: in
     assert_ordered(run, leftovers)
 
 
+THREADS_NUMBERS = Block(
+    how="parallel",
+    parts=(
+        Leaf(kind="flaky", name="a", time=0),
+        Block(how="parallel", parts=(Leaf(kind="run", name="a", time=0), Leaf(kind="flaky", name="a", time=0))),
+        Block(
+            how="parallel",
+            parts=(
+                Block(how="sequence", parts=(Leaf(kind="run", name="a", time=0), Leaf(kind="run", name="a", time=0))),
+            ),
+        ),
+    ),
+)
+"""A branch's thread ends, and the next one's bears its number: it was taken for no thread of the run's."""
+
+
+@example(program=THREADS_NUMBERS, cuts=frozenset())
 @given(program=SYNC_PROGRAMS, cuts=st.frozensets(st.integers(0, 120), max_size=2))
 def test_a_sync_program_is_given_the_same_results_in_the_same_order(program: Any, cuts: frozenset[int]) -> None:
     """Branches of `ctx.group.parallel`, with crashes."""

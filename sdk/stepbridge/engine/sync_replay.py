@@ -199,7 +199,6 @@ class SyncReplay:
         ]
         for thread in threads:
             thread.start()
-            self._threads.add(thread.ident or 0)
         with self._lock:
             self._starting[:0] = gates
             self._held = False
@@ -207,8 +206,6 @@ class SyncReplay:
         group.done.acquire()
         for thread in threads:
             thread.join()
-            self._threads.discard(thread.ident or 0)
-            self._suspended.discard(thread.ident or 0)
         stopped = next((result for result in group.results if isinstance(result, Suspended)), None)
         if stopped is not None:
             self._suspended.add(threading.get_ident())
@@ -216,16 +213,20 @@ class SyncReplay:
         return group.results
 
     def _work(self, gate: threading.Lock, group: _Group) -> None:
+        thread = threading.get_ident()
+        self._threads.add(thread)
         gate.acquire()
         while group.todo:  # the next branch starts under the same baton: the order of calls is fixed
             index, branch = group.todo.pop(0)
-            self._suspended.discard(threading.get_ident())
+            self._suspended.discard(thread)
             try:
                 group.results[index] = branch()
             except BaseException as error:  # noqa: BLE001 - handed to the caller of parallel
                 group.results[index] = error
-            if threading.get_ident() in self._suspended:  # even if the branch swallowed it
+            if thread in self._suspended:  # even if the branch swallowed it
                 group.results[index] = Suspended()
+        self._threads.discard(thread)  # while it lives: the next thread may bear the same number
+        self._suspended.discard(thread)
         with self._lock:
             group.workers -= 1
             self._held = False
