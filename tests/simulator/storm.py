@@ -138,7 +138,7 @@ class Flight:
                 return self._die()
             case Fate.STALL:
                 self._stall()
-                return call()
+                return self._storm.late(call)
             case _:
                 assert_never(fate)
 
@@ -201,6 +201,7 @@ class Storm(Simulation):
         """How many there were."""
         self._flights: list[Flight] = []
         self._begun = 0
+        self._orphans: set[str] = set()
         self._known: dict[tuple[Any, Any], Any] = {}
         world: Any = self._world
         world_next = world.next_at
@@ -299,9 +300,22 @@ class Storm(Simulation):
         echoes: int = sum(site.stack.queue._echoes.total() for site in self._sites)
         return self.faults + echoes
 
+    def late(self, call: Callable[[], Any]) -> Any:
+        """A request that stalled gets through. A wait that it puts for a run that has ended is nobody's any more.
+
+        It expires by its ttl, or goes with the first event that finds it: nothing else can know of it, where
+        another fault keeps the invocation from seeing that its run has ended.
+        """
+        before = set(leftovers(self._sites))
+        answer = call()
+        ended = {run.run_id for run in self.runs() if run.ended_at is not None}
+        new = set(leftovers(self._sites)) - before
+        self._orphans |= {wait for wait in new if wait.startswith("wait ") and any(f"'{run}#" in wait for run in ended)}
+        return answer
+
     def leftovers(self) -> list[str]:
         """What stands though it should be gone: waits, schedules, messages."""
-        return leftovers(self._sites)
+        return [left for left in leftovers(self._sites) if left not in self._orphans]
 
     def end(self) -> None:
         """Nothing befalls anybody any more; what is parked as a crash loop is resumed. All must come to its end."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Context, EventMatch, event
+from stepbridge import App, Cancel, Context, EventMatch, event
 from stepbridge.testing import Simulation
 from tests.simulator.luck import Fate, Luck
 from tests.simulator.storm import Storm
@@ -134,3 +134,23 @@ def test_looking_back_holds_the_expression_against_what_it_finds() -> None:
             sim.send("paid", {"n": number})
         sim.run_until_idle()
         assert sim.run("f").output == 6
+
+
+def test_what_an_event_of_the_same_id_would_be_cancelled_by_does_not_stay() -> None:
+    """For a host whose clock is behind it is of the future; it fails before the head, and the other one makes it."""
+    app = App("twice")
+
+    @app.function("f", trigger=event("go"), cancel=[Cancel("stop", match="data.k")])
+    async def handler(ctx: Context) -> None:
+        await ctx.step.sleep("z", "1h")
+
+    with Storm(app, luck=Luck(0, faults_left=0)) as storm:
+        ahead = storm.now + timedelta(milliseconds=100)
+        storm.luck.planned += [Fate.GOES, Fate.GOES, Fate.GOES, Fate.THROTTLED]
+        storm.send("go", {"k": "a"}, id="go-1", ts=ahead)
+        storm.send("go", {"k": "b"}, id="go-1", ts=ahead)
+        storm.advance("5m")
+        storm.send("stop", {"k": "a"})
+        storm.end()
+        assert storm.run("f").status == "COMPLETED"
+        assert storm.leftovers() == []

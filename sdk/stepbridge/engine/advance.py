@@ -73,6 +73,9 @@ class Advance:
         if isinstance(work, Resume):
             await self._workers.io(partial(self._unpark, work.run_id))
         claim = await self._claim(work, invocation, meanwhile)
+        is_new = isinstance(claim, Claimed) and claim.is_new
+        if isinstance(work, Start) and claim.head is not None and not is_new:
+            await self._workers.io(partial(self._finish.drop_strays, _birth(work), claim.head))
         if isinstance(claim, Claimed):
             return await self._carry(claim, work, invocation, found)
         head = claim.head

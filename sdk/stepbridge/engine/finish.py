@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from stepbridge.app import App
@@ -37,7 +38,9 @@ from stepbridge.engine.publish import entries_of, trace_of
 from stepbridge.engine.recording import RUN_TIMEOUT
 from stepbridge.engine.rule import system_triggers
 from stepbridge.engine.store import Store
+from stepbridge.engine.waits import cancel_waits
 from stepbridge.engine.workers import Workers
+from stepbridge.errors import StepError
 from stepbridge.function import FAILURE_SUFFIX
 from stepbridge.ports import Outgoing, Ports
 
@@ -198,6 +201,21 @@ class Finish:
                 for place in wait.places:
                     if (place, wait.step_key) not in spared:
                         self._store.delete_wait(place, head.run_id, wait.step_key)
+
+    def drop_strays(self, mine: Head, standing: Head) -> None:
+        """The event came before, perhaps with other data: what was armed for these is not for the run that stands."""
+        if mine.event.data != standing.event.data:
+            for place, step_key in self._cancel_places(mine) - self._cancel_places(standing):
+                self._store.delete_wait(place, standing.run_id, step_key)
+
+    def _cancel_places(self, head: Head) -> set[tuple[str, str]]:
+        function = self._app.functions.get(head.function_id)
+        if function is None or not function.cancellers:
+            return set()
+        with suppress(StepError):  # the trigger lacks what it is to be matched by: told when the run begins
+            wants = cancel_waits(function, head, self.event_row(head), head.created_at)
+            return {(place, wait.step_key) for want, wait in wants for place in want.places}
+        return set()
 
     def cancel_child(self, child: ArmedChild, reason: str) -> None:
         """Asks for the end of a run that nobody waits for any more, in whichever app it is."""

@@ -24,7 +24,7 @@ from stepbridge.core.json_values import MISSING, canonical, value_at
 from stepbridge.core.limits import QUEUE_DELAY_MAX, SCHEDULE_GRAIN
 from stepbridge.core.matching import is_wanted, lookback_signature, place_of_event, places_of_event
 from stepbridge.core.messages import Cancel, Go, Start, Tick, message_text
-from stepbridge.core.records import ArmedWait, EventRecord, Head, Mark, Register, Role, Status, Timer, Wait
+from stepbridge.core.records import EventRecord, Head, Mark, Register, Role, Status, Timer, Wait
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine import tracing
 from stepbridge.engine.across import Across, names_for
@@ -313,22 +313,9 @@ class Ingest:
             self._finish.clean(replace(standing, armed=head.armed, timers=head.timers))
             return
         if standing is not None:
-            self._drop_strays(function, head, standing)
+            self._finish.drop_strays(head, standing)
         if not scheduled:
             self._ports.queue.send([Outgoing(body=body, delay=due - now)])
-
-    def _drop_strays(self, function: Function[Any], head: Head, standing: Head) -> None:
-        """The event came before, perhaps with other data: what is armed for these is not for the run that stands."""
-        places: set[str] = set()
-        with contextlib.suppress(StepError):
-            row = self._finish.event_row(standing)
-            places = {
-                place for want, _ in cancel_waits(function, standing, row, head.created_at) for place in want.places
-            }
-        for armed in head.armed:
-            if isinstance(armed, ArmedWait):
-                for place in set(armed.places) - places:
-                    self._store.delete_wait(place, head.run_id, armed.step_key)
 
 
 def _idempotency(function: Function[Any], row: dict[str, Any]) -> tuple[str, str]:
