@@ -154,3 +154,20 @@ def test_what_an_event_of_the_same_id_would_be_cancelled_by_does_not_stay() -> N
         storm.end()
         assert storm.run("f").status == "COMPLETED"
         assert storm.leftovers() == []
+
+
+def test_a_run_that_was_queued_keeps_its_data_when_its_event_comes_again_with_other() -> None:
+    """The repeated event claims it, now that it is due; the first invocation must see what later ones will."""
+    app = App("queued")
+    seen: list[str] = []
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> None:
+        seen.append(ctx.event.data["k"])
+        await ctx.step.sleep("z", "1h")
+
+    with Storm(app, luck=Luck(6, faults_left=0)) as storm:
+        for data in ("a", "b"):
+            storm.send("go", {"k": data}, id="go-1", ts=storm.now + timedelta(milliseconds=500))
+        storm.end()
+        assert set(seen) == {"a"}

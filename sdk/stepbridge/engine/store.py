@@ -71,10 +71,14 @@ from stepbridge.ports import Table
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """The run is ours until the lease ends; `is_new`: nobody has held it before."""
+    """The run is ours until the lease ends."""
 
     head: Head
-    is_new: bool
+
+    @property
+    def is_new(self) -> bool:
+        """Whether this claim has made the run: nobody has held it, nor queued it for its time, with a timer."""
+        return self.head.epoch == 1 and not self.head.timers
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +171,9 @@ class Store:
             raise
         head = None if answer.item is None else head_of(answer.item)
         if answer.ok and head is not None:
-            return Claimed(head, is_new=head.epoch == 1)
+            return Claimed(head)
         if head is not None and head.holder == holder and head.status is Status.RUNNING:
-            return Claimed(head, is_new=head.epoch == 1)  # our own claim, whose answer was lost
+            return Claimed(head)  # our own claim, whose answer was lost
         return Refused(head)
 
     def _give_back(self, run_id: str, holder: str, item: Mapping[str, Value]) -> None:
