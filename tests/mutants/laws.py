@@ -187,6 +187,28 @@ MUTANTS: Final = (
         CALLS,
     ),
     Mutant(
+        "a run that was queued takes the data of whoever claims it first",
+        "engine/store.py",
+        "self.head.epoch == 1 and not self.head.timers",
+        "self.head.epoch == 1",
+        FINDINGS,
+    ),
+    Mutant(
+        "what an event of the same id had armed for other data stays",
+        "engine/advance.py",
+        "        if isinstance(work, Start) and claim.head is not None and not is_new:\n",
+        "        if isinstance(work, Start) and claim.head is None and not is_new:\n",
+        FINDINGS,
+    ),
+    Mutant(
+        "a branch's thread leaves the run's list once it has ended",
+        "engine/sync_replay.py",
+        "        for thread in threads:\n            thread.join()\n",
+        "        for thread in threads:\n            thread.join()\n"
+        "            self._threads.discard(thread.ident or 0)\n",
+        RANDOM,
+    ),
+    Mutant(
         "what the index finds is not held against the expression",
         "core/matching.py",
         "    if not expression:\n        return True\n    from",
