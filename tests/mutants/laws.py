@@ -196,8 +196,8 @@ MUTANTS: Final = (
     Mutant(
         "what an event of the same id had armed for other data stays",
         "engine/advance.py",
-        "        if isinstance(work, Start) and claim.head is not None and not is_new:\n",
-        "        if isinstance(work, Start) and claim.head is None and not is_new:\n",
+        "        await self._drop_strays(work, head)\n        if head.status.is_terminal:\n",
+        "        if head.status.is_terminal:\n",
         FINDINGS,
     ),
     Mutant(

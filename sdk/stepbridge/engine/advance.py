@@ -73,14 +73,12 @@ class Advance:
         if isinstance(work, Resume):
             await self._workers.io(partial(self._unpark, work.run_id))
         claim = await self._claim(work, invocation, meanwhile)
-        is_new = isinstance(claim, Claimed) and claim.is_new
-        if isinstance(work, Start) and claim.head is not None and not is_new:
-            await self._workers.io(partial(self._finish.drop_strays, _birth(work), claim.head))
         if isinstance(claim, Claimed):
             return await self._carry(claim, work, invocation, found)
         head = claim.head
         if head is None:
             return Acknowledge()  # gone, or never made: only a start message may make it
+        await self._drop_strays(work, head)
         if head.status.is_terminal:
             if head.status is Status.CANCELLED and head.epoch > head.released_epoch:
                 head = await self._recollect(head, invocation)
@@ -144,6 +142,10 @@ class Advance:
         if isinstance(outcome, Aborted):
             raise outcome.error
 
+    async def _drop_strays(self, work: Start | Go | Resume, standing: Head) -> None:
+        if isinstance(work, Start):
+            await self._workers.io(partial(self._finish.drop_strays, _birth(work), standing))
+
     # -- with the lease ----------------------------------------------------------------------------
     async def _carry(
         self, claim: Claimed, work: Start | Go | Resume, invocation: Invocation, found: Sequence[Wait]
@@ -156,6 +158,7 @@ class Advance:
             if isinstance(work, Start) and claim.is_new and not head.extra.get(RERUN):
                 past = Past([], (), work.event.data)  # nothing else can be there yet
             else:
+                await self._drop_strays(work, head)
                 past = await self._workers.io(partial(self._load, head))
                 if not head.released_epoch and head.counts_from - head.created_at > QUEUE_DELAY_MAX:
                     data = head.event.data if past.data is None else past.data  # written when the run was made
