@@ -21,6 +21,7 @@ from tests.waits.bench import Bench
 
 PATIENCE = 10.0
 """Seconds after which a test that would hang fails."""
+HOUR = 3600.0
 Handler = Callable[[Context], Awaitable[object]]
 
 
@@ -100,7 +101,7 @@ def test_a_task_that_a_step_has_left_running_goes_on_while_calls_are_made(
     blocking: Callable[[Handler], Blocking],
 ) -> None:
     async def lingering() -> None:
-        await asyncio.sleep(PATIENCE)
+        await asyncio.sleep(HOUR)
 
     async def handler(ctx: Context) -> None:
         await ctx.step.run("a", begin)
@@ -115,21 +116,27 @@ def test_a_task_that_a_step_has_left_running_goes_on_while_calls_are_made(
 
 
 def test_a_timeout_around_a_step_is_kept_while_its_call_hangs(blocking: Callable[[Handler], Blocking]) -> None:
-    """The call does not return before the handler has been told that the time is up."""
+    """The time is up as soon as the call hangs; it does not return before the handler has been told."""
     told = threading.Event()
     returned: list[bool] = []
+    limits: list[asyncio.Timeout] = []
 
     async def handler(ctx: Context) -> str:
         try:
-            async with asyncio.timeout(0.01):
+            async with asyncio.timeout(HOUR) as limit:
+                limits.append(limit)
                 await ctx.step.run("a", one)
         except TimeoutError:
             told.set()
             return "too late"
         return "in time"
 
+    def hang() -> None:
+        bench.loop.call_soon_threadsafe(limits[0].reschedule, 0)
+        returned.append(told.wait(PATIENCE))
+
     bench = blocking(handler)
-    bench.on("before", "table.put", "R#", lambda: returned.append(told.wait(PATIENCE)))
+    bench.on("before", "table.put", "R#", hang)
     bench.play()
     assert returned == [True]
     assert bench.run().output == "too late"
@@ -137,7 +144,7 @@ def test_a_timeout_around_a_step_is_kept_while_its_call_hangs(blocking: Callable
 
 def test_a_timeout_that_is_over_is_no_reason_for_a_thread(blocking: Callable[[Handler], Blocking]) -> None:
     async def handler(ctx: Context) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HOUR):
             await ctx.step.run("a", one)
         await ctx.step.run("b", one)
 
