@@ -30,7 +30,7 @@ from stepbridge.engine.outcome import Aborted, Failed, Outcome, Parked, Retry
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.recording import RUN_TIMEOUT, Recording, list_outside_results, timed_out
 from stepbridge.engine.session import Session, event_for
-from stepbridge.engine.settling import Settling
+from stepbridge.engine.settling import Settling, left_timers
 from stepbridge.engine.store import Claimed, Past, Refused, Store
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError, NondeterminismError, StepError
@@ -38,6 +38,8 @@ from stepbridge.function import Function
 from stepbridge.ports import Ports
 
 _LOG = logging.getLogger("stepbridge")
+_BY_RESULT = ("match", "signal", "child", "reply")
+"""Why a run goes on that somebody has written a result for."""
 
 
 class Advance:
@@ -130,8 +132,10 @@ class Advance:
         )
         if not isinstance(session, Session):
             return head
+        session.doubt()
         await self._probe(session, invocation)
-        return replace(head, armed=(*session.unresolved(), *session.deletable()), pages=0)
+        timers = (*head.timers, *left_timers(head, session))
+        return replace(head, armed=(*session.unresolved(), *session.deletable()), pages=0, timers=timers)
 
     async def _probe(self, session: Session, invocation: Invocation) -> None:
         recording, arming = self._hands(session)
@@ -166,7 +170,9 @@ class Advance:
             session = self._session(head, past)
             held = session if isinstance(session, Session) else None
             if held is not None:
-                held.spared = frozenset((wait.place, wait.step_key) for wait in found)
+                held.spare(found)
+                if isinstance(work, Go) and work.why in _BY_RESULT and not held.has_news:
+                    held.doubt()
             outcome = session if not isinstance(session, Session) else await self._replay(session, invocation)
             return await self._workers.io(partial(self._settling.settle, head, held, outcome))
         except Exception:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
@@ -258,7 +264,7 @@ class Advance:
 
     async def _replay(self, session: Session, invocation: Invocation) -> Outcome:
         if session.finish_by is not None and session.now() >= session.finish_by:
-            if session.head.epoch - 1 > session.head.released_epoch:  # the one before died, and its children live
+            if session.is_after_crash:  # the one before died, and its children live
                 await self._probe(session, invocation)
             return timed_out(session)
         recording, arming = self._hands(session)

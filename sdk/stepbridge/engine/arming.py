@@ -119,22 +119,26 @@ class Arming:
 
     def note(self, call: Call) -> None:
         """Lists what an invocation may have armed that died before it could: by name, without a request."""
-        now = self._session.now()
         match call.step:
             case WaitStep():
-                self._list(armed_wait(self._wants(call.step), self._template(call, now + call.step.timeout)))
+                self._list(armed_wait(self._wants(call.step), self._template(call, call.step.timeout)))
             case SignalStep():
-                self._list(armed_wait([_signal_want(call.step)], self._template(call, now + call.step.timeout)))
+                self._list(armed_wait([_signal_want(call.step)], self._template(call, call.step.timeout)))
             case InvokeStep() if self._missing(call.step) is None:
-                self._list(self._child(call, call.step))
+                self._list(self._child(call, call.step, self._session.now()))
             case MapStep():
                 self._list(self._maps.armed(self._parent(call), call.step))
             case _:
                 """Nothing that would be left."""
 
-    def note_left(self, call: Call) -> None:
-        """Lists a wait that has its result, where an invocation that died may have left its items."""
-        if isinstance(call.step, WaitStep | SignalStep) and self._session.may_be_left(call.key):
+    def note_left(self, call: Call, register: Register) -> None:
+        """Lists a wait that has its result, where an invocation that died may have left its items or its schedule."""
+        step = call.step
+        if not isinstance(step, WaitStep | SignalStep | InvokeStep):
+            return
+        if step.timeout is not None:
+            self._session.leave(register, step.timeout)
+        if not isinstance(step, InvokeStep) and self._session.may_be_left(call.key):
             self.note(call)
 
     def _list(self, armed: Armed) -> None:
@@ -159,7 +163,7 @@ class Arming:
         wants = self._wants(step)
         for want in wants:
             self._note_scan(want, step.step_id)
-        template = self._template(call, session.now() + step.timeout)
+        template = self._template(call, step.timeout)
         armed = put_waits(self._store, self._payloads, wants, template)
         session.add_armed(armed)
         call.due_at = armed.deadline
@@ -174,9 +178,10 @@ class Arming:
                     return self._found(call, text, row["id"], armed.places)
         return None
 
-    def _template(self, call: Call, deadline: datetime) -> Wait:
+    def _template(self, call: Call, timeout: timedelta) -> Wait:
         """What the items of a call's wait have in common."""
         session = self._session
+        now = session.now()
         return Wait(
             place="",
             run_id=session.run_id,
@@ -187,14 +192,14 @@ class Arming:
             kind=call.step.kind,
             event_name="",
             consumed=tuple(dict.fromkeys(self._consumed)),
-            armed_at=session.now(),
-            deadline=deadline,
+            armed_at=now,
+            deadline=now + timeout,
         )
 
     def _told_meanwhile(self, call: Call, places: tuple[str, ...]) -> Result | None:
         """After a crash: an event may have resolved the wait, and taken it away, before it was put again just now."""
         session = self._session
-        if session.head.epoch - 1 == session.head.released_epoch:
+        if not session.is_after_crash:
             return None  # put for the first time: whoever finds it takes it away
         register = self._store.register(session.run_id, call.key)
         if register is None or register.order is not None:
@@ -284,10 +289,9 @@ class Arming:
 
     def _arm_signal(self, call: Call, step: SignalStep) -> Result | None:
         session = self._session
-        now = session.now()
         want = _signal_want(step)
         (place,) = want.places
-        template = self._template(call, now + step.timeout)
+        template = self._template(call, step.timeout)
         deadline = self._store.put_wait(replace(template, place=place, event_name=step.signal)).deadline
         if (told := self._told_meanwhile(call, want.places)) is not None:
             return told
@@ -298,7 +302,7 @@ class Arming:
                 f"signal {step.signal!r} has a waiter already: step {others[0].step_id!r} of run {others[0].run_id}"
             )
             failure = Failure(name="SignalConflictError", message=message)
-            return self._recording.record(call, self._register(call, Mark.ERROR, now, failure=failure))
+            return self._recording.record(call, self._register(call, Mark.ERROR, session.now(), failure=failure))
         call.due_at = deadline
         session.add_armed(armed_wait([want], replace(template, deadline=deadline)))
         return None
@@ -309,7 +313,7 @@ class Arming:
         now = session.now()
         if (missing := self._missing(step)) is not None:
             return self._recording.record(call, self._register(call, Mark.ERROR, now, failure=missing))
-        child = self._child(call, step)
+        child = self._child(call, step, self._invoked_at(call, step, now))
         if child.app:
             parent, trace = replace(self._parent(call), app=self._app.id), session.head.extra
             across = Across(self._app.id, self._ports, self._store, self._payloads)
@@ -335,17 +339,23 @@ class Arming:
         session.add_armed(child)
         return None
 
-    def _child(self, call: Call, step: InvokeStep) -> ArmedChild:
+    def _invoked_at(self, call: Call, step: InvokeStep, now: datetime) -> datetime:
+        """From when the timeout counts: where an invocation that died has started the child, from then on."""
+        if step.timeout is None or not self._session.is_after_crash:
+            return now
+        head = self._store.head(ids.child_run_id(self._session.run_id, call.key))
+        return now if head is None else head.created_at
+
+    def _child(self, call: Call, step: InvokeStep, now: datetime) -> ArmedChild:
         """The run that a call starts and waits for."""
-        session = self._session
         app_id = "" if step.app in {None, self._app.id} else str(step.app)
-        run_id = session.run_id
+        run_id = self._session.run_id
         return ArmedChild(
             step_key=call.key,
             step_id=step.step_id,
             occurrence=call.occurrence,
             run_id=foreign_child_id(run_id, call.key, app_id) if app_id else ids.child_run_id(run_id, call.key),
-            deadline=None if step.timeout is None else session.now() + step.timeout,
+            deadline=None if step.timeout is None else now + step.timeout,
             app=app_id,
         )
 

@@ -116,7 +116,7 @@ class AsyncReplay:
         session = self.session
         hit = session.hit(call)
         if hit is not None:
-            self._arming.note_left(call)
+            self._arming.note_left(call, hit.register)
         if hit is not None and self._is_alone() and not session.closed and session.fatal is None:
             session.note_given(hit)  # sequential replay: no turn of the loop at all
             return session.value(call, hit.register)

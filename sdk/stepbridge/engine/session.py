@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -14,7 +14,19 @@ from typing import Any, assert_never
 from stepbridge.core import codec, ids
 from stepbridge.core.history import History, history_of
 from stepbridge.core.limits import RUN_MAX
-from stepbridge.core.records import Armed, ArmedChild, ArmedMap, ArmedWait, Blob, Failure, Head, Kind, Mark, Register
+from stepbridge.core.records import (
+    Armed,
+    ArmedChild,
+    ArmedMap,
+    ArmedWait,
+    Blob,
+    Failure,
+    Head,
+    Kind,
+    Mark,
+    Register,
+    Wait,
+)
 from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import MapStep, SleepStep, Step, WaitStep
 from stepbridge.engine.calls import Call, Result
@@ -84,6 +96,9 @@ class Session:
         self._recent = set(self.history.unlisted) - set(head.seen)
         """Outside results that have come since the run's last orderly suspension, whatever died in between."""
         self._recent |= {key for key, epoch in self.history.listed_in.items() if epoch > head.released_epoch}
+        self.left: set[datetime] = set()
+        """Due times whose schedules an invocation that died may have left: no head lists them."""
+        self._is_in_doubt = False
         self._payloads = payloads
         self._clock = clock
         self._counts: dict[str, int] = {}
@@ -91,11 +106,16 @@ class Session:
         self._rank = self.history.next_rank
         self._left = len(self.history.ranked)
         """Recorded results that are still to be given out."""
-        awaited = {key for key, armed in self.armed.items() if armed.step_id[:1] != "~"}  # no step asks for a canceller
-        self._reached_before = {*self.history.unfinished, *awaited}
+        self._reached_before = {*self.history.unfinished, *self._awaited()}
         """Steps that an earlier invocation has called, and that had no result yet."""
         names = {"function_id": function.id, "run_id": head.run_id}
         self._logger = _RunLogger(logging.getLogger("stepbridge.run"), names)
+        if self.is_after_crash:
+            self._leave_dues()
+
+    def _awaited(self) -> set[str]:
+        """What is armed for steps; none asks for a canceller."""
+        return {key for key, armed in self.armed.items() if armed.step_id[:1] != "~"}
 
     # -- what a context shows ----------------------------------------------------------------------
     @property
@@ -323,19 +343,49 @@ class Session:
         """Waits that an event has just resolved, with more places than its own: listed once more, should we die."""
         return [wait for wait in self.deletable() if wait.step_key in self._recent and not self.is_own(wait)]
 
+    # -- after a crash -----------------------------------------------------------------------------
+    @property
+    def is_after_crash(self) -> bool:
+        """The invocation before neither suspended nor handed over."""
+        return self.head.epoch - 1 > self.head.released_epoch
+
     def may_be_left(self, key: str) -> bool:
-        """Whether an invocation that died may have armed this wait, which has its result by now."""
-        return self.head.epoch - 1 > self.head.released_epoch and key in self._recent and key not in self.armed
+        """Whether an invocation that died may have armed this step, which has its result by now."""
+        return self.is_after_crash and key in self._recent and key not in self.armed
 
+    def leave(self, register: Register, timeout: timedelta) -> None:
+        """An invocation that died may have left the schedule of this timeout."""
+        if self._is_in_doubt or self.may_be_left(register.key):
+            self.left.add(self._due(register.started_at + timeout))
+
+    def _leave_dues(self) -> None:
+        sleeps = [one.due_at for one in self.history.unfinished.values() if one.mark is Mark.DUE]
+        self.left.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)
+
+    def spare(self, found: Sequence[Wait]) -> None:
+        """Keeps the waits by which this message's event was found: it deletes them, last of all."""
+        self.spared = frozenset((wait.place, wait.step_key) for wait in found)
+
+    @property
+    def has_news(self) -> bool:
+        """Somebody has written a result since the run last suspended."""
+        return bool(self._recent)
+
+    def doubt(self) -> None:
+        """An invocation may have died without a trace in the head: after it, or before the run was cancelled."""
+        self._is_in_doubt = True
+        self._leave_dues()
+
+    # -- what comes next ---------------------------------------------------------------------------
     def dues(self) -> list[tuple[datetime, bool]]:
-        """When something that the run waits for comes due, and whether that is a mere timeout.
-
-        Not after the time that any run may last: then it wakes to fail, before its records expire.
-        """
-        last = self.head.counts_from + RUN_MAX + timedelta(seconds=1)
+        """When something that the run waits for comes due, and whether that is a mere timeout."""
         dues = [(c.due_at, c.step.kind in _TIMED_OUT) for c in self.pending.values() if c.due_at is not None]
-        waiting = [(min(due, last), is_timeout) for due, is_timeout in dues]
+        waiting = [(self._due(due), is_timeout) for due, is_timeout in dues]
         return waiting if self.finish_by is None else [*waiting, (self.finish_by, True)]
+
+    def _due(self, due: datetime) -> datetime:
+        """Not after the time that any run may last: then it wakes to fail, before its records expire."""
+        return min(due, self.head.counts_from + RUN_MAX + timedelta(seconds=1))
 
     def outcome_of(self, value: Any, error: BaseException | None) -> Outcome:
         """What the handler's end means for the run."""

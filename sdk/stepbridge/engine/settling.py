@@ -6,6 +6,8 @@ Then what is resolved is deleted, and what follows an end is done.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -73,7 +75,9 @@ class Settling:
                 return self.suspend(replace(head, status=Status.PARKED, failure=failure), session)
             case Suspended():
                 head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=0)
-                return self.suspend(self._arm_next(head, session.dues() if session else []), session, outcome)
+                return self.suspend(
+                    self._arm_next(head, session.dues(), session.left) if session else head, session, outcome
+                )
             case HandOver(line):
                 return self._hand_over(head, session, line)
             case Stopped():
@@ -100,7 +104,8 @@ class Settling:
         if standing is not None and not standing.status.is_terminal:
             return Bounce(standing.lease_until)
         if session is not None:
-            head = replace(head, pages=0)  # `armed` names all there is
+            timers = (*head.timers, *left_timers(head, session))
+            head = replace(head, pages=0, timers=timers)  # `armed` names all there is
         self._finish_all(head if standing is None else standing, head)
         return Acknowledge()
 
@@ -126,6 +131,8 @@ class Settling:
         needed = {to_ms(due) for due, _ in session.dues()} if session is not None else set()
         settled = session is not None and isinstance(outcome, Suspended)  # only then is all that is pending known
         unneeded = [timer for timer in head.timers if settled and timer.scheduled and timer.due_ms not in needed]
+        if settled and session is not None:
+            unneeded += [timer for timer in left_timers(head, session) if timer.due_ms not in needed]
         head = replace(head, timers=tuple(t for t in head.timers if t not in unneeded and t.due_ms > now_ms))
         standing = self._store.suspend(head)
         if standing is not None:
@@ -148,12 +155,18 @@ class Settling:
                 self._store.delete_wait(place, run_id, wait.step_key)
 
     # -- triggers ----------------------------------------------------------------------------------
-    def _arm_next(self, head: Head, dues: list[tuple[datetime, bool]]) -> Head:
-        """Arms the earliest of the due times; the run arms the next when that one has come."""
-        if not dues:
-            return head
-        due, is_timeout = min(dues)
-        return self._arm_timer(head, due, TIMEOUT_DELAY_MAX if is_timeout else QUEUE_DELAY_MAX)
+    def _arm_next(
+        self, head: Head, dues: Sequence[tuple[datetime, bool]], left: AbstractSet[datetime] = frozenset()
+    ) -> Head:
+        """Arms the earliest of the due times; the run arms the next when that one has come.
+
+        One whose schedule may be `left` is armed as well: so the head lists it.
+        """
+        far = self._ports.clock.now() + QUEUE_DELAY_MAX
+        for number, (due, is_timeout) in enumerate(sorted(dues)):
+            if number == 0 or (due in left and due > far):
+                head = self._arm_timer(head, due, TIMEOUT_DELAY_MAX if is_timeout else QUEUE_DELAY_MAX)
+        return head
 
     def _arm_timer(self, head: Head, due: datetime, by_queue: timedelta) -> Head:
         """Makes sure that a message comes for `due`: by the queue when it is near, else by a schedule.
@@ -183,6 +196,12 @@ class Settling:
                 and register.failure.name == INVOKE_TIMEOUT
             ):
                 self._finish.cancel_child(armed, "the step that invoked it has timed out")
+
+
+def left_timers(head: Head, session: Session) -> list[Timer]:
+    """Schedules that an invocation that died may have left, and no head lists."""
+    listed = {timer.due_ms for timer in head.timers}
+    return [Timer(due_ms=due_ms, scheduled=True) for due_ms in map(to_ms, session.left) if due_ms not in listed]
 
 
 def _stuck(line: str) -> Failure:

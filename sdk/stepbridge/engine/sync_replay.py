@@ -87,7 +87,7 @@ class SyncReplay:
             self._suspend(call)
         result = session.hit(call)
         if result is not None:
-            self._arming.note_left(call)
+            self._arming.note_left(call, result.register)
         if result is None:
             result = self._carry_out(call)
         elif len(self._threads) > 1:
