@@ -142,6 +142,50 @@ def test_a_timeout_around_a_step_is_kept_while_its_call_hangs(blocking: Callable
     assert bench.run().output == "too late"
 
 
+def test_a_wait_that_is_being_put_when_the_handler_ends_is_taken_away(
+    blocking: Callable[[Handler], Blocking],
+) -> None:
+    """Its thread is waited for: whoever cleans up knows of it, and it does not go on in a sandbox that sleeps."""
+    begun, is_cleaned = asyncio.Event(), threading.Event()
+
+    async def handler(ctx: Context) -> None:
+        bench.on("after", "table.update", "R#", is_cleaned.set)
+        task = asyncio.create_task(ctx.step.wait_for_event("w", event="paid", timeout="1m"))
+        await begun.wait()
+        task.cancel()
+
+    def hang() -> None:
+        bench.loop.call_soon_threadsafe(begun.set)
+        is_cleaned.wait(0.1)
+
+    bench = blocking(handler)
+    bench.on("before", "table.put", "W#", hang)
+    bench.play()
+    assert [item for item in bench.stack.table.items() if item["pk"].startswith("W#")] == []
+
+
+def test_a_call_that_hangs_holds_nothing_up_for_ever(
+    blocking: Callable[[Handler], Blocking], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("stepbridge.engine.disposing.CALL_LONGEST", timedelta(0))
+    begun, is_over = asyncio.Event(), threading.Event()
+
+    async def handler(ctx: Context) -> None:
+        task = asyncio.create_task(ctx.step.wait_for_event("w", event="paid", timeout="1m"))
+        await begun.wait()
+        task.cancel()
+
+    def hang() -> None:
+        bench.loop.call_soon_threadsafe(begun.set)
+        is_over.wait(PATIENCE)
+
+    bench = blocking(handler)
+    bench.on("before", "table.put", "W#", hang)
+    bench.play()
+    is_over.set()
+    assert "1 calls of the backend hang" in caplog.text
+
+
 def test_a_timeout_that_is_over_is_no_reason_for_a_thread(blocking: Callable[[Handler], Blocking]) -> None:
     async def handler(ctx: Context) -> None:
         async with asyncio.timeout(HOUR):

@@ -60,13 +60,16 @@ class AsyncReplay:
         self.timeouts: list[asyncio.TimerHandle] = []
         self.activity = 0
         self._workers = workers
-        self._deadline = deadline
+        self.deadline = deadline
         """In the loop's time: no step begins after it."""
         self._loop = asyncio.get_running_loop()
         self._outcome: asyncio.Future[Outcome] = self._loop.create_future()
         self._ready: list[tuple[int, str, Call, Result]] = []
         self.bodies: dict[str, asyncio.Task[Any]] = {}
         self.threads: set[Future[Any]] = set()
+        """Sync step functions under way."""
+        self.calls: set[Future[Any]] = set()
+        """Backend calls under way in threads."""
         self._once: set[str] = set()
         """Keys of running steps that must not be repeated silently."""
         self.unstarted: dict[str, Any] = {}
@@ -137,7 +140,7 @@ class AsyncReplay:
         if session.probing:
             self._reach(call, self._arming.note)
             return
-        if self._loop.time() >= self._deadline:  # the timer that says so may be a turn late
+        if self._loop.time() >= self.deadline:  # the timer that says so may be a turn late
             session.handing_over = True
         waiting = session.resume_waiting(call)
         if call.started_in is not None:
@@ -182,13 +185,13 @@ class AsyncReplay:
         try:
             if isinstance(step, RunStep) and is_async(step.fn):
                 if step.once:
-                    await self._workers.io(partial(self._recording.start, call))
+                    await self._workers.io(partial(self._recording.start, call), self.calls)
                 with self._recording.span(call) as failed:
                     value, error = await outcome_of(self._recording.body(call), step.timeout, self._is_cutting_off)
                     if error is not None:
                         failed(type(error).__name__)
                 ended = partial(self._recording.ended, call, started_at, value, error)
-                result = ended() if self._has_the_loop({call.key}) else await self._workers.io(ended)
+                result = ended() if self._has_the_loop({call.key}) else await self._workers.io(ended, self.calls)
             elif not isinstance(step, RunStep) and not self._workers.blocking:
                 result = self._recording.perform(call, started_at)
             else:
@@ -222,7 +225,7 @@ class AsyncReplay:
         self._start(call, self._reach_in_thread(call, reach), contextvars.Context())
 
     async def _reach_in_thread(self, call: Call, reach: Callable[[Call], Result | None]) -> None:
-        answer = await self._workers.io(partial(_attempt, reach, call))
+        answer = await self._workers.io(partial(_attempt, reach, call), self.calls)
         del self.bodies[call.key]
         self._reached(call, answer)
 
@@ -254,7 +257,7 @@ class AsyncReplay:
         now = self._loop.time()
         self.timeouts = [timer for timer in self.timeouts if not timer.cancelled() and timer.when() > now]
         others = self.strays or self.timeouts or len(self.tasks) > 1 or len(self._workers.handling) > 1
-        return not others and self.bodies.keys() <= bodies and now + CALL_LONGEST.total_seconds() < self._deadline
+        return not others and self.bodies.keys() <= bodies and now + CALL_LONGEST.total_seconds() < self.deadline
 
     def _offer(self, call: Call, result: Result) -> None:
         heapq.heappush(self._ready, (result.rank, call.key, call, result))
@@ -357,7 +360,7 @@ class AsyncReplay:
     def holding(self) -> list[str]:
         """Lines of the handler that something outside the run may still wake; empty: it may be suspended."""
         now = self._loop.time()
-        worth = min(self._deadline, now + _TIMEOUT_WORTH_SECONDS)
+        worth = min(self.deadline, now + _TIMEOUT_WORTH_SECONDS)
         if any(not timer.cancelled() and now < timer.when() < worth for timer in self.timeouts):
             return ["an asyncio timeout"]
         futures: set[asyncio.Future[Any]] = {tracked.task for tracked in self.tasks}
@@ -380,7 +383,7 @@ class AsyncReplay:
             self.main = context.run(self._loop.create_task, self._handler())
         self.root = next(iter(self.tasks))
         self.main.add_done_callback(self._finished)
-        soft = self._loop.call_at(self._deadline, self._hand_over)
+        soft = self._loop.call_at(self.deadline, self._hand_over)
         hint = self._loop.call_later(_IO_WARNING_SECONDS, self._warn_of_io)
         try:
             outcome = await self._outcome

@@ -7,6 +7,7 @@ import contextlib
 import inspect
 from typing import TYPE_CHECKING, Final
 
+from stepbridge.core.limits import CALL_LONGEST, HAND_OVER_GRACE
 from stepbridge.engine.outcome import HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome
 from stepbridge.engine.tracking import StepFuture, Tracked, where
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 _DISPOSE_SECONDS: Final = 2.0
 """How long `finally` blocks may take when a run is suspended."""
+_CALLS_GRACE: Final = 2 * HAND_OVER_GRACE
+"""After the time at which no step begins any more: the rest is for what settles the run."""
 
 
 async def dispose(run: AsyncReplay, outcome: Outcome) -> None:
@@ -39,6 +42,11 @@ async def dispose(run: AsyncReplay, outcome: Outcome) -> None:
         await asyncio.sleep(0 if loop.time() < until - _DISPOSE_SECONDS + 0.005 else 0.002)
     while run.threads:  # nothing may be left running when the invocation returns
         await asyncio.wait([asyncio.wrap_future(thread) for thread in run.threads])
+    if run.calls:  # nor when it is settled: what a call arms has to be known by then
+        patience = min(CALL_LONGEST.total_seconds(), run.deadline + _CALLS_GRACE.total_seconds() - loop.time())
+        _, hanging = await asyncio.wait([asyncio.wrap_future(call) for call in run.calls], timeout=max(patience, 0))
+        if hanging:
+            run.session.warn(f"{len(hanging)} calls of the backend hang; the invocation ends without them")
     if run.main.done() and not run.main.cancelled():
         with contextlib.suppress(BaseException):
             run.main.exception()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
@@ -33,13 +33,19 @@ class Workers:
         """Whether backend calls wait for a network."""
         return self._blocking
 
-    async def io(self, call: Callable[[], T]) -> T:
-        """The call's value; made in a thread where it blocks."""
+    async def io(self, call: Callable[[], T], under_way: set[Future[Any]] | None = None) -> T:
+        """The call's value; made in a thread where it blocks.
+
+        A thread goes on where the waiting task is cancelled: until it has ended it stands in `under_way`.
+        """
         if not self._blocking:
             return call()
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        self._calls.submit(_answered, call, loop, answer)
+        thread = self._calls.submit(_answered, call, loop, answer)
+        if under_way is not None:
+            under_way.add(thread)
+            thread.add_done_callback(under_way.discard)
         return await answer
 
     def close(self) -> None:
