@@ -10,6 +10,8 @@ READY := $(VENV)/.ready
 E2E := .venvs/e2e
 E2E_READY := $(E2E)/.ready
 SOURCES := $(wildcard sdk functions infra tests)
+# One more than two cores: some tests wait for processes of their own.
+WORKERS ?= 3
 
 export JSII_NODE := $(CURDIR)/$(BIN)/node
 export UV_PROJECT_ENVIRONMENT := $(VENV)
@@ -25,7 +27,7 @@ dev: $(READY) ## Run the shop on the local server (ARGS="--port 9000").
 
 test: lint types audit ## All that must pass: lint, types, tests with coverage, tests on other Pythons.
 	@sh .ci/chromium
-	$(BIN)/python -m pytest --cov -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --cov -n $(WORKERS) --dist loadfile
 	.ci/other-pythons
 
 lint: $(READY) ## Lint, formatting, import contracts, leaked secrets.
@@ -42,7 +44,8 @@ audit: $(READY) ## Ask PyPI what is known against every package of uv.lock; no n
 	@$(BIN)/python .ci/audit
 
 soak: $(READY) ## Try thousands of generated programs and of storms; states how many.
-	$(BIN)/python -m pytest tests/faults/test_random_programs.py tests/simulator --hypothesis-profile soak \
+	$(BIN)/python -m pytest tests/faults/test_random_programs.py tests/simulator \
+	    tests/unit/test_expression.py --hypothesis-profile soak \
 	    --hypothesis-show-statistics --schedules 20000 --timeout 3600
 
 kills: $(READY) ## Kill dispatcher processes, several at once, until 1,000 runs are through (ARGS="--runs 100").
@@ -58,7 +61,7 @@ poison: $(READY) ## Hostile events, and code that kills its sandbox, in every wa
 	$(BIN)/python -m pytest tests/poison -m "long or not long" --timeout 300
 
 moto: $(READY) ## Play scenarios, acceptance cases and waits on the AWS adapters against moto.
-	$(BIN)/python -m pytest tests/scenarios tests/acceptance tests/waits --backend moto --timeout 300 -rs -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest tests/scenarios tests/acceptance tests/waits --backend moto --timeout 300 -rs -n $(WORKERS) --dist loadfile
 
 e2e: $(READY) $(E2E_READY) ## Deploy with the real CDK CLI to an emulator, use it, update it, destroy it (6 min).
 	$(BIN)/python -m pytest tests/e2e --timeout 900 --durations 5

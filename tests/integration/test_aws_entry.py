@@ -41,6 +41,7 @@ from stepbridge.local.moto_stack import arn_of, settings_of
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.ports import Message, Outgoing
 from stepbridge.views import RunView
+from tests.integration.waiting import eventually
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -368,20 +369,26 @@ def test_the_child_of_a_dead_invocation_ends_with_its_cancelled_parent(
 def test_nothing_runs_on_after_the_return(world: MotoWorld, clock: VirtualClock) -> None:
     """No task in the loop and no busy thread: branches that wait, one that lingers, and a suspended run."""
     app = App("shop")
+    running: list[int] = []
+
+    def dwell() -> None:
+        running.append(1)
+        time.sleep(0.05)
+        running.pop()
 
     @app.function("f", trigger=event("go"))
     async def handle(ctx: Context) -> None:
         lingering = asyncio.create_task(asyncio.sleep(0.05))
         await asyncio.gather(
             ctx.step.sleep("nap", "1h"),
-            ctx.step.run("quick", time.sleep, 0.05),
+            ctx.step.run("quick", dwell),
             ctx.step.wait_for_event("never", event="never", timeout="2h"),
             lingering,
         )
 
     @app.function("g", trigger=event("go"))
     def handle_sync(ctx: ContextSync) -> None:
-        ctx.group.parallel((lambda: ctx.step.sleep("nap", "1h"), lambda: ctx.step.run("quick", time.sleep, 0.05)))
+        ctx.group.parallel((lambda: ctx.step.sleep("nap", "1h"), lambda: ctx.step.run("quick", dwell)))
 
     bench = Bench(app, world, clock)
     for number in range(2):
@@ -389,7 +396,8 @@ def test_nothing_runs_on_after_the_return(world: MotoWorld, clock: VirtualClock)
     while messages := bench.receive():
         assert bench.call(messages) == []
         assert asyncio.all_tasks(bench.handler._loop) == set()
-        assert busy_threads() == []
+        assert running == []
+        eventually(lambda: busy_threads() == [])
         bench.stack.queue.acknowledge(messages)
     assert [run.status for run in bench.runs()] == ["SLEEPING"] * 4
 
@@ -599,8 +607,7 @@ def test_the_environment_makes_the_handler(
 
 
 def busy_threads() -> list[str]:
-    """The engine's threads that are not waiting for work, once each has had a moment to finish its turn."""
-    time.sleep(0.01)
+    """The engine's threads that are not waiting for work; what they last did they have told before."""
     frames = sys._current_frames()
     ours = [thread for thread in threading.enumerate() if thread.name.startswith("stepbridge-")]
     return [one.name for one in ours if frames[one.ident or 0].f_code.co_name != "_worker"]

@@ -30,8 +30,6 @@ STAGES: Final = (
 )
 """Which tests are asked after those that a mutant names itself, until one fails. Apart, because pytest runs what is
 named by itself and by its folder with the folder."""
-_BY_REAL_TIME: Final = "tests/waits/test_long_runs.py::TestHandOver"
-"""On a busy machine these fail without a mutant."""
 LIMIT_SECONDS: Final = 120
 """For all of them together: what is not noticed by then has survived."""
 _QUICK: Final = ("-m", "not slow")
@@ -80,7 +78,7 @@ def _failure(root: Path, tests: Iterable[str], until: float, more: Iterable[str]
     """The first test of these that fails; empty: none does in time, or there is none."""
     path = os.pathsep.join((str(root / "sdk"), str(root)))
     options = ["-q", "-x", "-p", "no:cacheprovider", "--timeout", "60", "--tb", "line"]
-    options += ["--schedules", "300", "--deselect", _BY_REAL_TIME, *more]
+    options += ["--schedules", "300", *more]
     try:
         done = subprocess.run(  # noqa: S603 - our own tests
             [sys.executable, "-m", "pytest", *tests, *options],

@@ -21,7 +21,6 @@ from stepbridge.engine.engine import Engine
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants
 from stepbridge.engine.store import Store
-from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
 from stepbridge.memory.billing import item_bytes
 from stepbridge.memory.clock import VirtualClock
@@ -29,6 +28,7 @@ from stepbridge.memory.world import World
 from stepbridge.ports import Entry, Message, Outgoing
 from stepbridge.views import RunView
 from tests.faults.order import noted, place
+from tests.waits.bench import HurriedLoop
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ class Bench:
         self.world = World(clock=self.clock)
         self.stack = self.world.stack(app.id, lambda entry: wants(app, entry.name))
         self.workers = Workers(blocking=False)
-        self.loop = RunLoop()
+        self.loop = HurriedLoop()
         self.invocations = 0
 
     def close(self) -> None:
@@ -314,8 +314,9 @@ def claim(bench: Bench, name: str) -> None:
 class TestHandOver:
     """Before the invocation's deadline the run goes on in the next one, each step once."""
 
-    def test_an_async_run_hands_over(self, benches: list[Bench]) -> None:
+    def test_an_async_run_hands_over(self, benches: list[Bench], monkeypatch: pytest.MonkeyPatch) -> None:
         """What is recorded stands; a step that was cut off runs again."""
+        monkeypatch.setattr("stepbridge.engine.async_replay.HAND_OVER_GRACE", timedelta(0))
         app = App("a")
         effects: list[str] = []
 
@@ -324,7 +325,9 @@ class TestHandOver:
 
         async def long() -> None:
             effects.append("long")
-            await asyncio.sleep(0 if effects.count("long") > 1 else 30)
+            if effects.count("long") == 1:
+                bench.loop.ahead += 60
+                await asyncio.sleep(3600)
 
         @app.function("f", trigger=event("go"))
         async def handler(ctx: Context) -> str:
@@ -333,7 +336,7 @@ class TestHandOver:
 
         bench = of(benches, app)
         bench.put("go")
-        assert bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() - 4.2 + 4.3) is True
+        assert bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() + 60) is True
         assert bench.run().status == "SLEEPING"
         assert bench.step() is True
         assert bench.run().status == "COMPLETED"
@@ -373,12 +376,13 @@ class TestHandOver:
 
         @app.function("f", trigger=event("go"))
         async def handler(ctx: Context) -> None:
+            bench.loop.ahead += 60
             await asyncio.sleep(3600)
 
         bench = of(benches, app)
         bench.put("go")
         for _ in range(3):
-            bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() + 0.05)
+            bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() + 60)
         error = bench.run().error
         assert error is not None
         assert error["name"] == "HandOverLoopError"
@@ -392,16 +396,22 @@ class TestHandOver:
         @app.function("f", trigger=event("go"))
         async def handler(ctx: Context) -> str:
             bodies.append(len(bodies))
-            await asyncio.sleep(3600 if bodies[-1] in {0, 1} else 0)
+            if bodies[-1] in {0, 1}:
+                await too_long()
             await ctx.step.sleep("z", "1m")
-            await asyncio.sleep(3600 if bodies[-1] in {3, 4} else 0)
+            if bodies[-1] in {3, 4}:
+                await too_long()
             return "done"
+
+        async def too_long() -> None:
+            bench.loop.ahead += 60
+            await asyncio.sleep(3600)
 
         bench = of(benches, app)
         bench.put("go")
         for minute in (0, 0, 0, 1, 1, 1):
             bench.clock.move_to(START + timedelta(minutes=minute))
-            bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() + 0.05)
+            bench.handle(bench.receive(), seconds=HAND_OVER_MARGIN.total_seconds() + 60)
         assert bench.run().output == "done"
 
 

@@ -295,6 +295,7 @@ def test_values_of_any_depth_are_compared() -> None:
     assert canonical(deep) != canonical(deeper)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
     [
@@ -312,6 +313,7 @@ def test_work_that_grows_beyond_bounds_ends_as_no_match(text: str) -> None:
     assert both(f"event.data.n == 7 && {text}").arms(TRIGGER) is None
 
 
+@pytest.mark.slow
 def test_a_macro_over_a_whole_event_stays_within_bounds() -> None:
     """An event of the largest size is searched to its last item."""
     large = {"data": {"v": [*range(130_000), "last"]}}
@@ -319,6 +321,7 @@ def test_a_macro_over_a_whole_event_stays_within_bounds() -> None:
     assert matches("async.data.v.filter(i, i != 'last').size() == 130000", candidate=large)
 
 
+@pytest.mark.slow
 def test_arms_are_unknown_when_the_event_side_is_beyond_bounds() -> None:
     """A term that cannot be computed in time restricts nothing."""
     large = {"data": {"v": list(range(100_000))}}
@@ -638,7 +641,7 @@ def is_found(arms: tuple[Arm, ...] | None, candidate: Mapping[str, object]) -> b
     )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=5 * settings().max_examples)
 @given(text=INDEXED | EXPRESSIONS, event=EVENTS, candidate=EVENTS)
 def test_the_index_never_misses_a_match(text: str, event: Event, candidate: Event) -> None:
     """Whatever is true of a candidate, some arm has the candidate's values."""
@@ -647,7 +650,7 @@ def test_the_index_never_misses_a_match(text: str, event: Event, candidate: Even
     assert is_found(expression.arms(event), candidate) >= matched
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(text=EXPRESSIONS, event=EVENTS, candidate=EVENTS)
 def test_pruning_the_trigger_changes_nothing(text: str, event: Event, candidate: Event) -> None:
     """A wait stored with what it reads of its trigger matches as it would with all of it."""
@@ -659,7 +662,7 @@ def test_pruning_the_trigger_changes_nothing(text: str, event: Event, candidate:
     assert expression.arms(kept) == expression.arms(event)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=5 * settings().max_examples)
 @given(text=EXPRESSIONS, event=EVENTS, candidate=EVENTS)
 def test_where_cel_has_an_answer_ours_is_the_same(text: str, event: Event, candidate: Event) -> None:
     """The library's own evaluation agrees wherever it is not an error."""
@@ -670,7 +673,7 @@ def test_where_cel_has_an_answer_ours_is_the_same(text: str, event: Event, candi
     assert is_error(theirs) or expression.evaluate(values) == (theirs.plain_value() is True)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(a=SIMPLE | NUMBERS | JSON, b=SIMPLE | NUMBERS | JSON)
 def test_canonical_text_is_shared_by_equals_only(a: object, b: object) -> None:
     """Two values have one text exactly where `==` holds between them."""

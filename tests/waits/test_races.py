@@ -426,22 +426,23 @@ class TestWhileTheRunExecutes:
 class TestOneEventForMany:
     """One event resolves every wait that it matches, and starts every function that it triggers."""
 
-    def test_it_wakes_a_hundred_runs_and_starts_two_functions(self, bench_of: Callable[[App], Bench]) -> None:
+    def test_it_wakes_all_runs_and_starts_two_functions(self, bench_of: Callable[[App], Bench], backend: str) -> None:
         """All but one by messages, ten a call; the waits go once their runs have been told."""
         app = waiting_app(timeout="7 days")
         for name in ("g", "h"):
             app.function(name, trigger=event("paid"))(_nothing)
         bench = bench_of(app)
-        for _ in range(100):
+        runs = 100 if backend == "memory" else 20
+        for _ in range(runs):
             bench.put("go", {"k": 1})
         bench.settle()
         message = event_message(bench, 6)
         before = bench.requests.snapshot()
         bench.handle(message)
         asked = bench.requests.since(before)
-        assert (asked["SendMessageBatch"], asked["SendMessage"]) == (10, 1)
+        assert (asked["SendMessageBatch"], asked["SendMessage"]) == (runs // 10, 1)
         bench.settle()
-        assert [run.output for run in bench.runs()] == [6] * 100
+        assert [run.output for run in bench.runs()] == [6] * runs
         assert [run.status for name in ("g", "h") for run in bench.runs(name)] == ["COMPLETED"] * 2
         assert bench.waits() == []
 
