@@ -123,7 +123,7 @@ def test_the_first_events_run_is_shown_to_its_end(project: Path) -> None:
         assert running.end() == 0
         lines = running.lines
     assert 'First event: user/came {"name": "Ada"}' in running.text
-    order = ["STARTED", "make-text", "breathe", " (in ", '"Hello Ada"', "Try next", "stepbridge send", "Stopped."]
+    order = ["STARTED", "make-text", "breathe", '"Hello Ada"', "Try next", "stepbridge send", "Stopped."]
     found = [next(number for number, line in enumerate(lines) if words in line) for words in order]
     assert found == sorted(found)
     assert "aws events put-events" in running.text
@@ -136,6 +136,7 @@ def test_a_wait_is_shown_with_the_command_that_ends_it(project: Path) -> None:
     with dev(project) as running:
         line = running.says("WAITING")
         assert 'for user/came with data.name = "Ada", until ' in line
+        assert " (in 7 d" in line
         running.says("Send what the run waits for")
         run(running.says("stepbridge send user/came").strip(), project)
         running.says("wait_for_event COMPLETED")
