@@ -20,6 +20,7 @@ TIMERS: Final = "tests/contract/test_aws_timers.py"
 BUS: Final = "tests/unit/test_aws_bus.py"
 CALLS: Final = "tests/unit/test_where_calls_are_made.py"
 LEFT: Final = "tests/faults/test_left_behind.py"
+SCHEDULES: Final = "tests/faults/test_left_schedules.py"
 ENTRY: Final = "tests/integration/test_aws_entry.py"
 ENDING: Final = "tests/waits/test_ending_early.py"
 TIME: Final = "tests/waits/test_time.py"
@@ -182,7 +183,7 @@ MUTANTS: Final = (
     Mutant(
         "a call that hangs stops the hand-over",
         "engine/async_replay.py",
-        " and now + CALL_LONGEST.total_seconds() < self._deadline\n",
+        " and now + CALL_LONGEST.total_seconds() < self.deadline\n",
         "\n",
         CALLS,
     ),
@@ -342,10 +343,11 @@ MUTANTS: Final = (
     Mutant(
         "the head sleeps before its timer is made",
         "engine/settling.py",
-        "return self.suspend(self._arm_next(head, session.dues() if session else []), session, outcome)",
-        "answer = self.suspend(head, session, outcome)\n"
-        "                self._arm_next(head, session.dues() if session else [])\n"
-        "                return answer",
+        "                head = self._arm_next(head, session.dues(), session.left) if session else head\n"
+        "                return self.suspend(head, session, outcome)\n",
+        "                answer = self.suspend(head, session, outcome)\n"
+        "                head = self._arm_next(head, session.dues(), session.left) if session else head\n"
+        "                return answer\n",
     ),
     Mutant(
         "a hand-over writes the head before the next message",
@@ -428,6 +430,62 @@ MUTANTS: Final = (
         "        return Acknowledge()\n",
         "                pass\n        return Acknowledge()\n",
         ORDER,
+    ),
+    Mutant(
+        "the schedule of a timeout outlives an invocation that died before its head",
+        "engine/session.py",
+        "        if self._is_in_doubt or self.may_be_left(register.key):\n",
+        "        if self._is_in_doubt:\n",
+        SCHEDULES,
+    ),
+    Mutant(
+        "the schedule of a timeout outlives an invocation that died after its head",
+        "engine/session.py",
+        "        self._is_in_doubt = True\n",
+        "",
+        SCHEDULES,
+    ),
+    Mutant(
+        "the schedule of a sleep that nobody waits for outlives a crash",
+        "engine/session.py",
+        "self.left.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)",
+        "self.left.update(self._due(due) for due in (self.finish_by,) if due is not None)",
+        SCHEDULES,
+    ),
+    Mutant(
+        "the schedule of a finish timeout outlives a crash",
+        "engine/session.py",
+        "self.left.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)",
+        "self.left.update(self._due(due) for due in sleeps if due is not None)",
+        SCHEDULES,
+    ),
+    Mutant(
+        "what may be left of a cancelled run's schedules is not looked for",
+        "engine/advance.py",
+        "        session.doubt()\n",
+        "",
+        SCHEDULES,
+    ),
+    Mutant(
+        "a crash begins the timeout of an invoke anew",
+        "engine/arming.py",
+        "return now if head is None else head.created_at",
+        "return now",
+        SCHEDULES,
+    ),
+    Mutant(
+        "a run is settled while its calls are under way",
+        "engine/disposing.py",
+        "    if run.calls:",
+        "    if False:",
+        CALLS,
+    ),
+    Mutant(
+        "an invocation waits for a call that hangs until it is killed",
+        "engine/disposing.py",
+        "timeout=max(patience, 0))",
+        "timeout=None)",
+        CALLS,
     ),
     Mutant(
         "an ended run leaves its waits armed",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -109,12 +110,14 @@ def table(verdicts: Sequence[Verdict]) -> str:
 
 
 def main() -> None:
-    """All mutants, or those whose law holds a word."""
+    """All mutants, or those whose law matches a pattern."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("-k", dest="word", default="", help="only laws that hold this")
+    options.add_argument("-k", dest="pattern", default="", help="only laws that match this pattern")
     options.add_argument("--side-by-side", type=int, default=2)
     given = options.parse_args()
-    chosen = [mutant for mutant in MUTANTS if given.word in mutant.law]
+    chosen = [mutant for mutant in MUTANTS if re.search(given.pattern, mutant.law)]
+    if not chosen:
+        options.error(f"no law matches {given.pattern!r}")
     with ThreadPoolExecutor(given.side_by_side) as pool:
         verdicts = []
         for verdict in pool.map(tried, chosen):

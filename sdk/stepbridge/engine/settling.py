@@ -75,9 +75,8 @@ class Settling:
                 return self.suspend(replace(head, status=Status.PARKED, failure=failure), session)
             case Suspended():
                 head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=0)
-                return self.suspend(
-                    self._arm_next(head, session.dues(), session.left) if session else head, session, outcome
-                )
+                head = self._arm_next(head, session.dues(), session.left) if session else head
+                return self.suspend(head, session, outcome)
             case HandOver(line):
                 return self._hand_over(head, session, line)
             case Stopped():
