@@ -12,6 +12,8 @@ import pytest
 
 from stepbridge import App, Context, ContextSync, StepInterruptedError, event
 from stepbridge.core.ids import fraction
+from stepbridge.engine.async_replay import AsyncReplay
+from stepbridge.engine.workers import Workers
 from stepbridge.testing import Simulation
 from tests.faults.crash import CrashingSimulation, Knife
 from tests.faults.programs import EFFECTS, PROGRAMS, Program, effect
@@ -104,6 +106,32 @@ def test_two_crashes_change_nothing_but_repeated_effects(
         fair = again.keys() == effects.keys() and all(effects[n] <= again[n] <= effects[n] + 2 for n in again)
         wrong += [(sorted(cut), got, again)] if got != want or not fair else []
     record_property("pairs of crash points", len(cuts))
+    assert wrong == []
+
+
+@pytest.fixture
+def calls_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on AWS where somebody else waits for a turn of the loop."""
+    begin = Workers.__init__
+    monkeypatch.setattr(Workers, "__init__", lambda self, *, blocking: begin(self, blocking=True))
+    monkeypatch.setattr(AsyncReplay, "_has_the_loop", lambda *_: False)
+
+
+@pytest.mark.usefixtures("calls_in_threads")
+@pytest.mark.parametrize("program", PROGRAMS, ids=str)
+def test_a_crash_changes_nothing_where_calls_are_made_in_threads(
+    program: Program, record_property: Callable[[str, object], None]
+) -> None:
+    """As one crash; requests of branches come in any order, so every fifth point is enough."""
+    calm = Knife()
+    want, effects = run_through(program, calm)
+    points = range(0, 2 * calm.requests, 5)
+    wrong = []
+    for point in points:
+        got, again = run_through(program, Knife(frozenset({point})))
+        fair = again.keys() == effects.keys() and all(effects[n] <= again[n] <= effects[n] + 1 for n in again)
+        wrong += [(point, got, again)] if got != want or not fair else []
+    record_property("crash points", len(points))
     assert wrong == []
 
 
