@@ -9,6 +9,7 @@ Exception
 ├── NestedStepError              a step inside a step; fails the run, cannot be swallowed
 ├── UnserializableOutputError    a value that JSON cannot carry; fails the run
 ├── NondeterminismError          code no longer fits the recorded history; parks the run
+├── LostValueError               the operator: a value at rest is gone or is another one; parks the run
 └── EncryptionError              the operator: a key is missing or another one, or a record was moved or altered
     └── UnreadableError          the same, of what a write has just given back
 """
@@ -21,6 +22,7 @@ from datetime import datetime, timedelta
 __all__ = [
     "ConfigError",
     "EncryptionError",
+    "LostValueError",
     "NestedStepError",
     "NonRetriableError",
     "NondeterminismError",
@@ -91,6 +93,10 @@ class UnserializableOutputError(Exception):
 
 class NondeterminismError(Exception):
     """Replayed code does not fit the recorded history; the run is parked until the code is mended."""
+
+
+class LostValueError(Exception):
+    """A value at rest is gone, or is not what was written; the message names it. Once it is back, resume the run."""
 
 
 class EncryptionError(Exception):

@@ -33,7 +33,7 @@ from stepbridge.engine.session import Session, event_for
 from stepbridge.engine.settling import Settling, left_timers
 from stepbridge.engine.store import Claimed, Past, Refused, Store
 from stepbridge.engine.workers import Workers
-from stepbridge.errors import ConfigError, NondeterminismError, StepError
+from stepbridge.errors import ConfigError, LostValueError, NondeterminismError, StepError
 from stepbridge.function import Function
 from stepbridge.ports import Ports
 
@@ -127,9 +127,12 @@ class Advance:
         nothing more is done: where the replay waits, there it had armed what it waits for.
         """
         function = self._app.functions.get(head.function_id)
-        session = (
-            None if function is None else self._open(function, head, await self._workers.io(lambda: self._load(head)))
-        )
+        if function is None:
+            return head
+        try:
+            session = self._open(function, head, await self._workers.io(lambda: self._load(head)))
+        except LostValueError:  # what it has armed is not to be known any more
+            return head
         if not isinstance(session, Session):
             return head
         session.doubt()
@@ -159,15 +162,7 @@ class Advance:
             now = self._ports.clock.now()
             if head.retry_at is not None and now < min(head.retry_at, self._finish_by(head) or head.retry_at):
                 return await self._workers.io(partial(self._sleep_on, head))
-            if isinstance(work, Start) and claim.is_new and not head.extra.get(RERUN):
-                past = Past([], (), work.event.data)  # nothing else can be there yet
-            else:
-                await self._drop_strays(work, head)
-                past = await self._workers.io(partial(self._load, head))
-                if not head.released_epoch and head.counts_from - head.created_at > QUEUE_DELAY_MAX:
-                    data = head.event.data if past.data is None else past.data  # written when the run was made
-                    await self._workers.io(partial(self._payloads.renew, data))
-            session = self._session(head, past)
+            session = await self._begun(claim, work)
             held = session if isinstance(session, Session) else None
             if held is not None:
                 held.spare(found)
@@ -181,6 +176,21 @@ class Advance:
             )
             await self._workers.io(partial(self._release, head))
             return Bounce()
+
+    async def _begun(self, claim: Claimed, work: Start | Go | Resume) -> Session | Outcome:
+        """The session, over all that is recorded; or what the run comes to without one."""
+        head = claim.head
+        try:
+            if isinstance(work, Start) and claim.is_new and not head.extra.get(RERUN):
+                return self._session(head, Past([], (), work.event.data))  # nothing else can be there yet
+            await self._drop_strays(work, head)
+            past = await self._workers.io(partial(self._load, head))
+            if not head.released_epoch and head.counts_from - head.created_at > QUEUE_DELAY_MAX:
+                data = head.event.data if past.data is None else past.data  # written when the run was made
+                await self._workers.io(partial(self._payloads.renew, data))
+            return self._session(head, past)
+        except LostValueError as error:
+            return Parked(failure_of(error))
 
     def _sleep_on(self, head: Head) -> Answer:
         """The body is to be run again later, and its timer lives: nothing to do yet."""
@@ -282,6 +292,8 @@ class Advance:
             with tracing.span(name, head.extra, **ids, attempt=head.attempt, invocation=head.epoch) as failed:
                 session.trace = tracing.current()
                 outcome = await self._run_handler(session, recording, arming, invocation)
+                if isinstance(outcome, Aborted) and isinstance(outcome.error, LostValueError):
+                    outcome = Parked(failure_of(outcome.error))
                 if isinstance(outcome, Failed | Parked | Retry):
                     failed(outcome.failure.name)
                 return outcome

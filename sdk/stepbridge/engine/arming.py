@@ -49,7 +49,7 @@ from stepbridge.engine.session import Session
 from stepbridge.engine.signals import signal_place
 from stepbridge.engine.store import Store
 from stepbridge.engine.waits import armed_wait, cancel_waits, put_waits
-from stepbridge.errors import ConfigError
+from stepbridge.errors import ConfigError, LostValueError
 from stepbridge.events import Event
 from stepbridge.ports import Outgoing, Ports
 
@@ -173,7 +173,12 @@ class Arming:
             if not pattern.lookback:
                 continue
             with self._looking:  # branches arm in threads: what one finds, the next must not find again
-                if (row := self._look_back(pattern, want)) is not None:
+                try:
+                    row = self._look_back(pattern, want)
+                except LostValueError:
+                    session.remove_armed(armed)  # else the resumed run would not look back again
+                    raise
+                if row is not None:
                     text = codec.dump([index, row] if template.role is Role.ANY else row)
                     return self._found(call, text, row["id"], armed.places)
         return None

@@ -35,7 +35,7 @@ from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.store import Store
 from stepbridge.engine.waits import cancel_waits, put_waits
 from stepbridge.engine.workers import Workers
-from stepbridge.errors import StepError
+from stepbridge.errors import LostValueError, StepError
 from stepbridge.function import Function
 from stepbridge.ports import Outgoing, Ports
 
@@ -224,7 +224,12 @@ class Ingest:
 
     def _matches(self, wait: Wait, row: dict[str, Any]) -> bool:
         try:
-            return is_wanted(row, expression=wait.expression, trigger=self._payloads.text(wait.event))
+            trigger = self._payloads.text(wait.event)  # out of reach: the event comes back
+        except LostValueError:
+            _LOG.exception("wait %r of run %s cannot be held against an event", wait.step_id, wait.run_id)
+            return False
+        try:
+            return is_wanted(row, expression=wait.expression, trigger=trigger)
         except Exception as error:  # noqa: BLE001 - one message's or trigger's failure is nobody else's
             # not its text, which may hold values
             _LOG.error("the expression of wait %r of run %s failed: %r", wait.step_id, wait.run_id, type(error))

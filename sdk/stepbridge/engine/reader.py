@@ -12,6 +12,7 @@ from stepbridge.core.records import Armed, ArmedChild, ArmedMap, ArmedWait, Fail
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.session import event_for
 from stepbridge.engine.store import Past, Store
+from stepbridge.errors import LostValueError
 from stepbridge.events import Event
 from stepbridge.ports import Ports
 from stepbridge.views import RunView, Steps, StepView
@@ -37,12 +38,19 @@ class Reader:
         return replace(
             summary(head),
             output=self._json(self._store.output(head)),
-            event=_event(head, self._json(data or "{}")),
+            event=_event(head, self._shown(data or "{}")),
             steps=Steps(self._steps(head, past)),
         )
 
     def _json(self, stored: Stored | None) -> Any:
         return None if stored is None else json.loads(self._payloads.text(stored))
+
+    def _shown(self, stored: Stored | None) -> Any:
+        """The value; where it is gone a text that says so, for who looks at the run that lacks it."""
+        try:
+            return self._json(stored)
+        except LostValueError as error:
+            return str(error)
 
     def _steps(self, head: Head, past: Past) -> list[StepView]:
         now = head.ended_at or self._clock.now()
@@ -74,7 +82,7 @@ class Reader:
             occurrence=register.occurrence,
             kind=register.kind.value,
             status=status,
-            output=self._json(register.value),
+            output=self._shown(register.value),
             error=_error(register.failure),
             attempts=register.attempts,
             started_at=register.started_at,
@@ -103,6 +111,7 @@ def summary(head: Head) -> RunView:
 
 def _event(head: Head, data: Any) -> Event[Any]:
     event = head.event
+    data = {"lost": data} if isinstance(data, str) else data
     return event_for({"name": event.name, "data": data, "id": event.id, "ts": event.ts, "source": event.source}, None)
 
 

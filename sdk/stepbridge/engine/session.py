@@ -292,6 +292,12 @@ class Session:
             self.armed[armed.step_key] = armed
             self.inline_armed.append(armed)
 
+    def remove_armed(self, armed: Armed) -> None:
+        """The list does without it: the next invocation arms it anew."""
+        with self.lock:
+            del self.armed[armed.step_key]
+            self.inline_armed.remove(armed)
+
     def resume_waiting(self, call: Call) -> bool:
         """Whether an earlier invocation has armed the call already; then it only waits."""
         unfinished = self.history.unfinished.get(call.key)
