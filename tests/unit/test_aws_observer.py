@@ -12,7 +12,9 @@ import pytest
 
 from stepbridge.aws.observability import ObservedTable, Observer, _Lines
 from stepbridge.core.conditions import Absent, Change, Item
+from stepbridge.core.instants import from_ms
 from stepbridge.core.items import head_key
+from stepbridge.core.messages import Go, message_text
 from stepbridge.ports import Message
 from tests.unit.aws_script import Answer, Script, ok
 
@@ -46,7 +48,8 @@ class Told:
 
 def timer(due_ms: int) -> Message:
     """A message of the engine's own that was due then."""
-    return Message(id="m", body=json.dumps({"r": "r", "due": due_ms}), receipt="r", internal=True)
+    body = message_text(Go(run_id="r", why="timer", due_at=from_ms(due_ms)))
+    return Message(id="m", body=body, receipt="r", internal=True)
 
 
 def test_a_timer_is_late_or_it_is_not() -> None:

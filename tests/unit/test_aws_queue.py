@@ -105,6 +105,18 @@ def test_a_buried_message_has_a_reason() -> None:
         queue(Script(error("QueueDoesNotExist"))).bury(MESSAGE, "why")
 
 
+@pytest.mark.parametrize(("left", "kept"), [(0, 0), (40, 6), (1_000, 350)])
+def test_the_reason_fits_beside_the_body(left: int, kept: int) -> None:
+    """A body that SQS just carried is buried too; the log has the reason that finds no room."""
+    script = Script(ok())
+    body = "x" * (MESSAGE_BYTES_MAX - left)
+    queue(script).bury(Message(id="m", body=body, receipt="r"), "because" * 50)
+    ((_, sent),) = script.sent
+    reason = sent["MessageAttributes"].get("reason", {}).get("StringValue", "")
+    assert (sent["MessageBody"], len(reason)) == (body, kept)
+    assert len(body) + len("reasonString") + len(reason) <= MESSAGE_BYTES_MAX or not reason
+
+
 def test_a_messages_size_is_counted_in_bytes() -> None:
     """Which is what SQS counts; then nothing is sent."""
     script = Script(ok())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -93,7 +94,7 @@ PARENT = Parent(
 EVENT = EventRecord(name="go", id="e", ts=to_ms(NOW), source="test", data='{"n":1}')
 WORKS: tuple[Work, ...] = (
     Start(run_id="r", function_id="f", event=EVENT, parent=PARENT, created_at=LATER, extra={"a": "b"}),
-    Start(run_id="r", function_id="f", event=replace(EVENT, data=b"\x78packed"), created_at=LATER),
+    Start(run_id="r", function_id="f", event=replace(EVENT, data=zlib.compress(b"{}")), created_at=LATER),
     Start(run_id="r", function_id="f", event=replace(EVENT, data=Blob("key")), created_at=LATER),
     Go(run_id="r", why="timer", due_at=LATER),
     Resume(run_id="r"),

@@ -8,7 +8,9 @@ next invocation: a frozen sandbox has nothing to go on with when it thaws.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import logging
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, Final, Protocol
 
@@ -26,6 +28,7 @@ from stepbridge.engine.tracking import RunLoop
 from stepbridge.engine.workers import Workers
 from stepbridge.ports import Message, Ports
 
+_LOG = logging.getLogger("stepbridge")
 _SQS: Final = "aws:sqs"
 
 
@@ -94,7 +97,9 @@ class Dispatcher:
         Raises:
             ValueError: The event is not one of SQS.
         """
-        messages = messages_of(event)
+        messages, strays = messages_of(event)
+        for stray in strays:
+            self._bury(stray)
         left = timedelta(milliseconds=context.get_remaining_time_in_millis())
         invocation = Invocation(id=context.aws_request_id, deadline=self._ports.clock.now() + left)
         engine = Engine(self._app, self._ports, self._workers, self._store, self._stubs)
@@ -107,6 +112,12 @@ class Dispatcher:
                 self._observer.end()
         return {"batchItemFailures": [{"itemIdentifier": message.id} for message in bounced]}
 
+    def _bury(self, stray: object) -> None:
+        reason = "a record that is not as SQS makes it"
+        _LOG.error("%s goes to the dead-letter queue: %.300r", reason, stray)
+        message = Message(id="", body=json.dumps(stray, default=repr), receipt="")
+        self._ports.queue.bury(message, reason)
+
     def close(self) -> None:
         """Ends loop and threads, where the process goes on without them; AWS has no use for it."""
         if self._undo is not None:
@@ -115,19 +126,20 @@ class Dispatcher:
         self._loop.close()
 
 
-def messages_of(event: object) -> Sequence[Message]:
-    """The messages of Lambda's event.
+def messages_of(event: object) -> tuple[list[Message], list[object]]:
+    """The messages of Lambda's event, and what stands among them and is none: it is not to hold them up.
 
     Raises:
         ValueError: It is of another service, or of none; says what was expected.
     """
     records = event.get("Records") if isinstance(event, Mapping) else None
-    if not isinstance(records, list) or not all(_is_of_sqs(record) for record in records):
+    of_sqs = [record for record in records if _is_of_sqs(record)] if isinstance(records, list) else []
+    if not of_sqs and records != []:
         raise ValueError(
             f"This function takes events of its SQS queue, not {event!s:.120}."
             " Mend: send events to the bus; the stack's event source mapping calls this function."
         )
-    return [message_of(record) for record in records]
+    return [message_of(record) for record in of_sqs], [record for record in records or () if not _is_of_sqs(record)]
 
 
 def _is_of_sqs(record: object) -> bool:
@@ -136,5 +148,6 @@ def _is_of_sqs(record: object) -> bool:
         isinstance(record, Mapping)
         and record.get("eventSource") == _SQS
         and all(isinstance(record.get(name), str) for name in ("messageId", "receiptHandle", "body"))
+        and record["messageId"].isascii()
         and all(isinstance(record.get(name, {}), Mapping) for name in ("attributes", "messageAttributes"))
     )

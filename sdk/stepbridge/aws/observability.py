@@ -12,6 +12,7 @@ import logging
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +22,7 @@ from stepbridge.core.conditions import ALWAYS, Change, Condition, Item, Key, Upd
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import HEAD_SK
 from stepbridge.core.matching import is_scan
+from stepbridge.core.messages import Go, work_of
 from stepbridge.core.records import Mark, Status
 from stepbridge.ports import Message
 from stepbridge.step import CURRENT
@@ -41,6 +43,8 @@ _ENDED: Final[Mapping[object, str]] = {
 }
 _LATENESS: Final = "TimerLateness"
 """Milliseconds from a timer's due time to the run's claim."""
+_VALUES_MAX: Final = 99
+"""Of a metric in one line: at the hundredth Powertools prints by itself, and may have nothing left for the line."""
 
 
 class Observer:
@@ -68,8 +72,10 @@ class Observer:
         self.request_id = request_id
         for message in messages:
             if message.internal and '"due"' in message.body:
-                row = json.loads(message.body)
-                self._due[str(row.get("r"))] = int(row["due"])
+                with suppress(ValueError):  # of what is no message the engine tells
+                    work = work_of(message.body)
+                    if isinstance(work, Go) and work.due_at is not None:
+                        self._due[work.run_id] = to_ms(work.due_at)
 
     def head_claimed(self, item: Item, now_ms: int) -> None:
         """A run was claimed; its head as it stands."""
@@ -120,7 +126,10 @@ class Observer:
             self._due.clear()
             self._ids.clear()
         for function_id in sorted({*counts, *lateness}):
-            self._say(_emf(self._app_id, function_id, counts.get(function_id, {}), lateness.get(function_id, ())))
+            late = lateness.get(function_id, [])
+            for at in range(0, len(late) or 1, _VALUES_MAX):
+                told: Mapping[str, int] = {} if at else counts.get(function_id, {})
+                self._say(_emf(self._app_id, function_id, told, late[at : at + _VALUES_MAX]))
 
 
 class ObservedTable(DynamoTable):

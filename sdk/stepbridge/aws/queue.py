@@ -36,6 +36,9 @@ _MARK: Final = {"DataType": "String", "StringValue": "1"}
 _MARK_BYTES: Final = len(INTERNAL) + len("String") + len("1")
 _UNSENDABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 """What a message must not hold. Source: SQS API, 2026-11."""
+_EMPTY: Final = "(empty)"
+"""Stands for a body without a character, which SQS takes no more than it hands one out."""
+_NUMBER: Final = re.compile("[0-9]{1,13}", re.ASCII)
 
 
 class SqsQueue:
@@ -122,14 +125,16 @@ class SqsQueue:
         """Puts a copy into the dead-letter queue: the body as it is, the reason as an attribute.
 
         The engine's own messages stay marked as such, and others stay unmarked, so that a redrive
-        brings each back as what it was.
+        brings each back as what it was. Where the body leaves no room for the reason, the log alone has it.
         """
+        body = _escaped(message.body) or _EMPTY
+        marks: dict[str, Any] = {INTERNAL: _MARK} if message.internal else {}
+        room = max(0, MESSAGE_BYTES_MAX - len(body.encode()) - 2 * _MARK_BYTES)
         text = _UNSENDABLE.sub("?", reason.strip())[:REASON_MAX] or "unknown"
-        marks: dict[str, Any] = {"reason": {"DataType": "String", "StringValue": text}}
-        if message.internal:
-            marks[INTERNAL] = _MARK
+        if text := text.encode()[:room].decode(errors="ignore"):
+            marks["reason"] = {"DataType": "String", "StringValue": text}
         with self._dlq.calling("sqs:SendMessage"):
-            self._client().send_message(QueueUrl=self._dlq_url, MessageBody=message.body, MessageAttributes=marks)
+            self._client().send_message(QueueUrl=self._dlq_url, MessageBody=body, MessageAttributes=marks)
 
 
 def _is_not_in_flight(error: ClientError) -> bool:
@@ -152,17 +157,22 @@ def message_of(record: Mapping[str, Any]) -> Message:
     """
     body = record["body"]
     system = record.get("attributes", {})
-    sent_ms = system.get("SentTimestamp")
-    sent_at = None if sent_ms is None else from_ms(int(sent_ms))
+    sent_ms = _number(system.get("SentTimestamp"))
+    sent_at = None if sent_ms is None else from_ms(sent_ms)
     internal = INTERNAL in record.get("messageAttributes", {}) or _is_from_scheduler(body)
     return Message(
         id=record["messageId"],
         body=_with_time(body, sent_at) if internal else body,
         receipt=record["receiptHandle"],
-        receives=int(system.get("ApproximateReceiveCount", 1)),
+        receives=_number(system.get("ApproximateReceiveCount")) or 1,
         internal=internal,
         sent_at=sent_at,
     )
+
+
+def _number(text: object) -> int | None:
+    """The number that SQS says; None: it says none, which is no reason to hold up a batch."""
+    return int(text) if isinstance(text, str) and _NUMBER.fullmatch(text) else None
 
 
 def _with_time(body: str, sent_at: datetime | None) -> str:
@@ -184,8 +194,7 @@ def _is_from_scheduler(body: str) -> bool:
 
 
 def _entry(message: Outgoing) -> dict[str, Any]:
-    # A body is JSON, so what SQS does not carry stands inside a text, where JSON can escape it.
-    body = _UNSENDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", message.body)
+    body = _escaped(message.body)
     entry: dict[str, Any] = {"MessageBody": body, "MessageAttributes": {INTERNAL: _MARK}}
     if seconds := _whole_seconds(message.delay, QUEUE_DELAY_MAX):
         entry["DelaySeconds"] = seconds
@@ -195,6 +204,11 @@ def _entry(message: Outgoing) -> dict[str, Any]:
             " Mend: keep the value outside the message."
         )
     return entry
+
+
+def _escaped(body: str) -> str:
+    """The body. It is JSON, so what SQS does not carry stands inside a text, where JSON can escape it."""
+    return _UNSENDABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", body)
 
 
 def _bytes_of(entry: Mapping[str, Any]) -> int:

@@ -77,16 +77,25 @@ def event_of(body: str) -> Incoming:
     )
 
 
+def read(text: str) -> Any:
+    """JSON that may be of a stranger.
+
+    Raises:
+        ValueError: It is none, or holds numbers that are none.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite)
+    except RecursionError as error:
+        raise ValueError(_TOO_DEEP) from error
+
+
 def parsed(body: str) -> Any:
     """JSON of a stranger.
 
     Raises:
         ValueError: It is none, or holds what cannot be written again: numbers that are none, too many levels.
     """
-    try:
-        value = json.loads(body, parse_constant=_no_number, parse_float=_finite)
-    except RecursionError as error:
-        raise ValueError(_TOO_DEEP) from error
+    value = read(body)
     if body.count("[") + body.count("{") > DEPTH_MAX and _is_deep(value):
         raise ValueError(_TOO_DEEP)
     return value

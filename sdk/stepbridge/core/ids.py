@@ -17,7 +17,8 @@ def digest(*parts: str, length: int = 26) -> str:
     return b32encode(hashed[:enough])[:length].decode().lower()
 
 
-_ID: Final = re.compile("[A-Za-z0-9_-]{1,64}", re.ASCII)
+_ID: Final = re.compile("[A-Za-z0-9_-]{1,48}", re.ASCII)
+"""Ours have 26; longer ones, with a time behind them, would outgrow the names of schedules."""
 
 
 def is_id(given: object) -> bool:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import typing
+import zlib
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from stepbridge.core.codec import unsqueeze
+from stepbridge.core.envelope import read
 from stepbridge.core.ids import is_id
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.items import parent_of, parent_row
@@ -162,7 +165,7 @@ def _problem(work: Work) -> str | None:
                 return "its attempts are no numbers"
             return parent_problem(work.parent) or _extra_problem(work.extra)
         case Tick():
-            return _function_problem(work.function_id) or _time_problem(to_ms(work.at))
+            return function_problem(work.function_id) or _time_problem(to_ms(work.at))
         case Cancel() if not isinstance(work.reason, str):
             return "its reason is no text"
         case _:
@@ -175,10 +178,22 @@ def _start_problem(work: Start) -> str | None:
         return "its run has no id of ours"
     if not all(isinstance(text, str) for text in (event.name, event.id, event.source)):
         return "its event is malformed"
-    return _function_problem(work.function_id) or _time_problem(event.ts)
+    return function_problem(work.function_id) or _time_problem(event.ts) or _data_problem(event.data)
 
 
-def _function_problem(function_id: object) -> str | None:
+def _data_problem(data: Stored | None) -> str | None:
+    """What is wrong with a trigger's data; what is kept apart is looked at when the run begins."""
+    if isinstance(data, Blob):
+        return None
+    try:
+        found = read(unsqueeze(data or "{}"))
+    except (ValueError, zlib.error):
+        return "its event's data cannot be read"
+    return None if isinstance(found, dict) else "its event's data is no object"
+
+
+def function_problem(function_id: object) -> str | None:
+    """What is wrong with a function's id as a stranger may name it."""
     try:
         known = isinstance(function_id, str) and 0 < len(function_id.encode()) <= FUNCTION_ID_MAX
     except UnicodeEncodeError:
@@ -276,4 +291,12 @@ def _stored(row: list[str]) -> Stored:
     if not isinstance(text, str):
         message = "not a message of this engine: a value is no text"
         raise ValueError(message)  # noqa: TRY004 - callers bury what is a ValueError
-    return text if tag == "t" else b64decode(text) if tag == "z" else Blob(text)
+    match tag:
+        case "t":
+            return text
+        case "z":
+            return b64decode(text)
+        case "r":
+            return Blob(text)
+    message = f"not a message of this engine: a value of the unknown kind {tag!r}"
+    raise ValueError(message)

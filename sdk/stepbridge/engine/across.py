@@ -16,7 +16,7 @@ from stepbridge.core.envelope import parsed
 from stepbridge.core.instants import from_ms, to_ms
 from stepbridge.core.items import parent_of, parent_row
 from stepbridge.core.limits import FAILURE_CHARACTERS, STACK_CHARACTERS
-from stepbridge.core.messages import Cancel, Go, Start, Work, parent_problem
+from stepbridge.core.messages import Cancel, Go, Start, Work, function_problem, parent_problem
 from stepbridge.core.records import EventRecord, Failure, Kind, Mark, Parent, Register
 from stepbridge.core.steps import Draft
 from stepbridge.engine.payloads import Payloads
@@ -74,8 +74,10 @@ class Across:
         """
         data = row["data"]
         if row["name"] == REQUEST + self._app_id:
-            run_id, text = _name(data, "run_id"), _text(data, "data")
+            run_id, text, function_id = _name(data, "run_id"), _text(data, "data"), _text(data, "function_id")
             _object(text)
+            if (problem := function_problem(function_id)) is not None:
+                raise ValueError(problem)
             event = EventRecord(
                 name="stepbridge/function.invoked",
                 id=run_id,
@@ -85,7 +87,7 @@ class Across:
             )
             return Start(
                 run_id=run_id,
-                function_id=_text(data, "function_id"),
+                function_id=function_id,
                 event=event,
                 parent=_parent(data),
                 created_at=from_ms(row["ts"]),
