@@ -215,6 +215,11 @@ def test_functions_and_events_are_listed(server: LocalServer) -> None:
         (["runs", "list", "--limit", "0"], 2, "limit"),
         (["events", "--url", "nowhere"], 2, "is not the URL of a server"),
         (["events", "--url", "http://[::1"], 2, "is not the URL of a server"),
+        (["events", "--url", "http://a b/"], 2, "is not the URL of a server"),
+        (["events", "--url", f"http://{'x' * 70}/"], 2, "is not the URL of a server"),
+        (["send", "x", '{"a":1e400}'], 2, "a number is too large for any float"),
+        (["send", "x", '{"a":"\udcff"}'], 2, "is not JSON"),
+        (["dev", "tests.integration.orders_app", "--state", ""], 2, "cannot be written"),
         (["dev", "--port", "99999"], 2, "--port"),
         (["nope"], 2, "nope"),
     ],
@@ -232,6 +237,33 @@ def test_a_server_that_is_not_there_is_named_with_the_mend() -> None:
     assert (done.returncode, done.stdout) == (3, "")
     assert "no local server answers at http://127.0.0.1:1" in done.stderr
     assert "stepbridge dev" in done.stderr
+
+
+def shell(server: LocalServer, line: str, **settings: str) -> subprocess.CompletedProcess[bytes]:
+    """What came of a line of a shell, `$S` being the command."""
+    env = {**environment(), "STEPBRIDGE_URL": server.url, "S": f"{sys.executable} -m stepbridge.cli", **settings}
+    return subprocess.run(["bash", "-c", line], env=env, capture_output=True, timeout=60, check=False)  # noqa: S603, S607
+
+
+def test_texts_arrive_and_are_shown_in_a_locale_that_has_no_letters_for_them(server: LocalServer) -> None:
+    """Arguments and stdin are UTF-8 in every locale; what a terminal cannot show is spelled out."""
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = shell(
+        server, """$S send locale '{"a":"é"}' --id a1; echo '{"a":"é"}' | $S send locale - --id a2""", **ascii_only
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    found = {event["id"]: event["data"] for event in read(cli(server, "events", "--json"))["events"]}
+    assert (found["a1"], found["a2"]) == ({"a": "é"}, {"a": "é"})
+    shown = shell(server, "$S events", **ascii_only)
+    assert (shown.returncode, shown.stderr, b"xe9" in shown.stdout) == (0, b"", True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_an_output_that_takes_nothing_is_named(server: LocalServer) -> None:
+    """Closed from the start: the command is done in silence. Full: exit code 1 and the cause."""
+    done = shell(server, "$S functions >&- && $S functions > /dev/full")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.startswith(b"stepbridge: the output cannot be used: No space left on device. Mend")
 
 
 def test_nothing_hostile_reaches_the_terminal(server: LocalServer) -> None:

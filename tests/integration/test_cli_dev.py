@@ -190,6 +190,8 @@ def test_an_app_that_cannot_run_is_named_with_cause_and_mend(project: Path) -> N
     (project / "broken.py").write_text("import nothing_of_the_kind")
     (project / "crooked.py").write_text("def (")
     (project / "leaves.py").write_text("raise SystemExit")
+    (project / "stops.py").write_text("class Stop(BaseException): ...\nraise Stop")
+    (project / "lazy.py").write_text("def __getattr__(name): raise RuntimeError(name)")
     twice = "app.function('f', trigger=invoke_only())(lambda ctx: None)\n"
     (project / "double.py").write_text(f"from stepbridge import App, invoke_only\napp = App('a')\n{twice}{twice}")
     words = {
@@ -200,6 +202,10 @@ def test_an_app_that_cannot_run_is_named_with_cause_and_mend(project: Path) -> N
         "crooked:app": "SyntaxError",
         "double:app": "declared twice",
         "leaves:app": "ends the process",
+        "stops:app": "cannot be imported: stops.Stop",
+        "lazy:app": "cannot be imported: RuntimeError",
+        ".hello": "names no module",
+        ":app": "names no module",
     }
     program = (
         "import sys\n"

@@ -104,6 +104,7 @@ def test_a_new_project_says_where_stepbridge_comes_from(project: Path) -> None:
         ("My_Shop", "cannot name an app: .*Mend"),
         ("9-lives", "cannot name a module of Python. Mend: begin with a letter"),
         ("import", "cannot name a module of Python"),
+        ("stepbridge", "would depend on itself. Mend: another name"),
         ("taken", "is there already. Mend: another name"),
     ],
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,7 +15,7 @@ from stepbridge.cli import runs, words
 from stepbridge.cli.init import init
 from stepbridge.cli.options import AsJson, Data, RunId, data_of
 from stepbridge.cli.output import Output
-from stepbridge.cli.problems import OK, CommandError
+from stepbridge.cli.problems import FAILED, OK, CommandError
 from stepbridge.cli.project import CONFIG
 from stepbridge.cli.remote import Json, Remote
 from stepbridge.cli.target import Target, targeted
@@ -37,12 +39,31 @@ app.command()(init)
 
 def run() -> int:
     """Runs the command of `sys.argv`; its exit code."""
+    _make_ready()
     try:
         app(prog_name="stepbridge")
     except CommandError as error:
         print(f"stepbridge: {words.clean_lines(str(error))}", file=sys.stderr)
         return error.code
+    except OSError as error:  # a full disk, a folder that is not ours
+        what = words.clean(str(error.filename or "the output"))
+        print(f"stepbridge: {what} cannot be used: {error.strerror}. Mend: free it, or name another.", file=sys.stderr)
+        return FAILED
     return OK
+
+
+def _make_ready() -> None:
+    """Whatever the locale, arguments are UTF-8 and any text can be said; what is closed swallows it."""
+    if sys.getfilesystemencoding() != "utf-8":
+        sys.argv = [os.fsencode(one).decode("utf-8", "surrogateescape") for one in sys.argv]
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+    if isinstance(sys.stdin, TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command()

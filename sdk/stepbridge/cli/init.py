@@ -18,6 +18,8 @@ from stepbridge.cli.output import Output
 from stepbridge.cli.problems import USAGE, CommandError
 from stepbridge.errors import ConfigError
 
+_ITSELF: Final = "stepbridge"
+"""The package that every project depends on."""
 _TEMPLATES: Final = Path(__file__).parent / "templates"
 _FILES: Final = {
     ".gitignore": "gitignore.txt",
@@ -68,6 +70,8 @@ def _values(name: str, source: Path | None) -> dict[str, str]:
     module = name.replace("-", "_").strip("_")
     if not module.isidentifier() or keyword.iskeyword(module):
         raise CommandError(f"{name!r} cannot name a module of Python. Mend: begin with a letter, 'my-shop' say.", USAGE)
+    if name == _ITSELF:
+        raise CommandError(f"{name!r} would depend on itself. Mend: another name, 'my-shop' say.", USAGE)
     title = "".join(part.capitalize() for part in name.split("-"))
     return {"id": name, "module": module, "title": title, "sources": _sources(source)}
 
@@ -82,7 +86,7 @@ def _sources(source: Path | None) -> str:
 def _installed_from() -> Path | None:
     """The wheel or the folder that this stepbridge was installed from; None: an index. Source: PEP 610."""
     try:
-        text = metadata.distribution("stepbridge").read_text("direct_url.json")
+        text = metadata.distribution(_ITSELF).read_text("direct_url.json")
     except metadata.PackageNotFoundError:
         return None
     address = urlsplit(json.loads(text)["url"] if text else "")

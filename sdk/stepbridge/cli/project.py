@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from stepbridge.cli.problems import USAGE, CommandError
+from stepbridge.cli.problems import INTERRUPTED, USAGE, CommandError
 
 if TYPE_CHECKING:
     from stepbridge.app import App
@@ -58,6 +58,8 @@ class Project:
                 USAGE,
             )
         module_name, _, attribute = named.partition(":")
+        if "" in module_name.split("."):
+            raise CommandError(f"{named!r:.80}{where} names no module. Mend: one like functions.shop:app.", USAGE)
         for folder in (str(self.root), str(Path.cwd())):
             if folder not in sys.path:
                 sys.path.insert(0, folder)
@@ -88,18 +90,24 @@ def _module(name: str, named: str, where: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise CommandError(
-                f"the app {named!r}{where} cannot be imported: there is no module {error.name!r}. Mend: run from the"
-                " folder that holds it, or name it like functions.shop:app.",
+                f"the app {named!r:.80}{where} cannot be imported: there is no module {error.name!r:.80}. Mend: run"
+                " from the folder that holds it, or name it like functions.shop:app.",
                 USAGE,
             ) from error
         raise _broken(name, where, error) from error
-    except Exception as error:
-        raise _broken(name, where, error) from error
     except SystemExit as error:
-        raise CommandError(f"the module {name!r}{where} ends the process when it is imported.", USAGE) from error
+        raise CommandError(
+            f"the module {name!r}{where} ends the process when it is imported. Mend: do so below"
+            ' `if __name__ == "__main__":`.',
+            USAGE,
+        ) from error
+    except KeyboardInterrupt as error:
+        raise CommandError(f"the import of the module {name!r}{where} was interrupted.", INTERRUPTED) from error
+    except BaseException as error:
+        raise _broken(name, where, error) from error
 
 
-def _broken(name: str, where: str, error: Exception) -> CommandError:
+def _broken(name: str, where: str, error: BaseException) -> CommandError:
     """The user's own part of the traceback, and the cause."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__]
@@ -111,7 +119,10 @@ def _broken(name: str, where: str, error: Exception) -> CommandError:
 def _app_in(module: Any, attribute: str, where: str) -> App:
     from stepbridge.app import App
 
-    found = getattr(module, attribute, None)
+    try:
+        found = getattr(module, attribute, None)
+    except Exception as error:
+        raise _broken(module.__name__, where, error) from error
     if isinstance(found, App):
         return found
     others = [name for name, held in vars(module).items() if isinstance(held, App)]

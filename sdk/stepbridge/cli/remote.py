@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, InvalidURL
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -31,7 +31,7 @@ class Remote:
         except ValueError:
             host, parts = None, urlsplit("")
         if parts.scheme not in {"http", "https"} or not host:
-            raise CommandError(f"{url!r} is not the URL of a server. Mend: one like {DEFAULT_URL}.", USAGE)
+            raise _no_url(url)
         self._host = host
         self._secure = parts.scheme == "https"
         self._path = parts.path.rstrip("/")
@@ -48,12 +48,17 @@ class Remote:
 
     def _ask(self, method: str, path: str, body: str | None) -> Json:
         kind = HTTPSConnection if self._secure else HTTPConnection
-        connection = kind(self._host, self._port, timeout=_TIMEOUT_SECONDS)
+        try:
+            connection = kind(self._host, self._port, timeout=_TIMEOUT_SECONDS)
+        except InvalidURL as error:
+            raise _no_url(self._url) from error
         headers = {"Content-Type": "application/json"} if body is not None else {}
         try:
             connection.request(method, f"{self._path}/api/{path}", body, headers)
             response = connection.getresponse()
             status, text = response.status, response.read()
+        except UnicodeError as error:  # no name of a host is so long
+            raise _no_url(self._url) from error
         except (OSError, HTTPException) as error:
             raise CommandError(
                 f"no local server answers at {self._url}: {str(error) or type(error).__name__}. Mend: start it with"
@@ -77,6 +82,10 @@ class Remote:
                 UNREACHABLE,
             ) from error
         raise CommandError(message, _CODES.get(status, UNREACHABLE))
+
+
+def _no_url(url: str) -> CommandError:
+    return CommandError(f"{url!r:.200} is not the URL of a server. Mend: one like {DEFAULT_URL}.", USAGE)
 
 
 def _joined(path: tuple[str, ...]) -> str:

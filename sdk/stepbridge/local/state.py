@@ -38,7 +38,7 @@ class StateFile:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(f"the state file {path} cannot be written: {error}. Mend: name another one.") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
