@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Generic, cast
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, field_validator
@@ -11,7 +12,7 @@ from typing_extensions import TypeVar
 
 from stepbridge.core import codec
 from stepbridge.core.envelope import META, SOURCE_MAX
-from stepbridge.core.limits import EVENT_BYTES_MAX, EVENT_ID_MAX, EVENT_NAME_MAX, EVENT_TS_MAX_MS
+from stepbridge.core.limits import EVENT_BYTES_MAX, EVENT_ID_MAX, EVENT_NAME_MAX, EVENT_TS_MAX_MS, ITEMS_MAX
 from stepbridge.core.steps import Draft
 from stepbridge.errors import ConfigError, UnserializableOutputError
 
@@ -57,8 +58,22 @@ def drafts_of(events: object, *, what: str, system: bool = False) -> tuple[Draft
     Raises:
         ConfigError: One of them is malformed; names its index, the cause and the mend.
     """
-    many = events if isinstance(events, Iterable) and not isinstance(events, Mapping | BaseModel) else [events]
+    many = [events]
+    if isinstance(events, Iterable) and not isinstance(events, Mapping | BaseModel):
+        many = listed(events, what)
     return tuple(_draft(event, f"{what}, event {index}", system) for index, event in enumerate(many))
+
+
+def listed(items: Iterable[Any], what: str) -> list[Any]:
+    """The items.
+
+    Raises:
+        ConfigError: There are more than `ITEMS_MAX`, or no end of them.
+    """
+    found = list(islice(items, ITEMS_MAX + 1))
+    if len(found) > ITEMS_MAX:
+        raise ConfigError(f"{what} has more than {ITEMS_MAX:,} items. Mend: end it, or spread it over several steps.")
+    return found
 
 
 def _draft(event: object, what: str, system: bool) -> Draft:  # noqa: FBT001 - private
@@ -130,9 +145,10 @@ def name_problem(name: str, *, system: bool = False) -> str | None:
     if not name:
         return "an event needs a name. Mend: name it like 'order/created'."
     if len(name) > EVENT_NAME_MAX:
-        return f"the event name {name[:40]!r}... has {len(name)} characters; EventBridge takes {EVENT_NAME_MAX}."
+        shown = f"the event name {name[:40]!r}... has {len(name)} characters"
+        return f"{shown}; EventBridge takes {EVENT_NAME_MAX}. Mend: a shorter one."
     if not name.isprintable():
-        return f"the event name {name!r} holds unprintable characters."
+        return f"the event name {name!r} holds unprintable characters. Mend: leave them out."
     if name.startswith(RESERVED_PREFIX) and not system:
         return f"{name!r}: the prefix {RESERVED_PREFIX!r} is reserved for system events. Mend: choose another name."
     return None

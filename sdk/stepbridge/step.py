@@ -19,7 +19,7 @@ from stepbridge.core.limits import RETRIES_DEFAULT, RUN_MAX, STEP_ID_MAX
 from stepbridge.core.records import Kind
 from stepbridge.declare import Duration, EventMatch, pattern_of
 from stepbridge.errors import ConfigError
-from stepbridge.events import Event, drafts_of, text_problem
+from stepbridge.events import Event, drafts_of, listed, text_problem
 from stepbridge.function import APP_ID, Function, check_retries, is_async, model_problem
 
 
@@ -182,7 +182,8 @@ class Steps:
         if not isinstance(items, Iterable):
             raise ConfigError(f"map {step_id!r}: items={shown(items)}. Mend: a list of JSON values.")
         is_function = isinstance(fn, Function)
-        values = [item if not is_function or isinstance(item, dict) else {"item": item} for item in items]
+        given = listed(items, f"map {step_id!r}")
+        values = [item if not is_function or isinstance(item, dict) else {"item": item} for item in given]
         texts = tuple(
             codec.encode(value, codec.PLAIN, what=f"item {index} of map {step_id!r}")
             for index, value in enumerate(values)
@@ -255,6 +256,8 @@ def qualified_name(fn: Callable[..., Any], step_id: str) -> str:
     """`module:qualname` of a function that can be found by it, or a `ConfigError`."""
     module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
     found: object = None
+    if not callable(fn):
+        raise ConfigError(f"map {step_id!r}: a function is run, not {shown(fn)}. Mend: map(id, fn, items).")
     with contextlib.suppress(ImportError, AttributeError):
         found = function_at(f"{module}:{name}")
     if found is not fn:

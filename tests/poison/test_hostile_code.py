@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -175,6 +176,16 @@ def test_an_error_fails_the_run_however_it_is_made(
 
 
 # -- what steps are asked for ----------------------------------------------------------------------------
+class Astray(tzinfo):
+    """A zone that does not know what an offset is."""
+
+    def utcoffset(self, _: Any) -> Any:
+        """No timedelta."""
+        return "later"
+
+    dst = tzname = utcoffset
+
+
 class Ids(str, Enum):  # noqa: UP042 - as people wrote them before there was StrEnum
     """Ids that are more than text."""
 
@@ -204,6 +215,11 @@ ASKED: dict[str, Callable[[Any], Any]] = {
     "a sleep beyond numbers": lambda step: step.sleep("s", 10**5_000),
     "a sleep below numbers": lambda step: step.sleep("s", -(10**5_000)),
     "a sleep of spaces": lambda step: step.sleep("s", " " * 1_000_000),
+    "a sleep in a zone of text": lambda step: step.sleep_until("s", datetime(2025, 1, 1, tzinfo=Astray())),
+    "a sleep until megabytes": lambda step: step.sleep_until("s", "2" * 1_000_000),
+    "items without end": lambda step: step.map("m", str, itertools.count()),
+    "events without end": lambda step: step.send_event("s", itertools.repeat({"name": "n"})),
+    "items for nobody": lambda step: step.map("m", None, [1]),
     "items that are none": lambda step: step.map("m", str, None),
     "options that are lists": lambda step: step.with_options(on_interrupt=[]),
     "retries beyond numbers": lambda step: step.with_options(retries=10**5_000),
@@ -226,6 +242,15 @@ def test_what_no_step_can_be_asked_for_fails_the_run_by_name(
     assert "Mend" in error["message"]
     assert len(error["message"]) < 1_000
     assert list(bench.run().steps.values()) == []
+
+
+def test_a_function_of_a_megabyte_is_not_there(bench_of: Callable[[App], Bench]) -> None:
+    """What is said of it fits into a record."""
+    bench = play(lambda ctx: ctx.step.invoke("i", function="f" * 1_000_000), bench_of)
+    error = bench.run().error
+    assert error is not None
+    assert error["name"] == "FunctionNotFoundError"
+    assert len(error["message"]) < 1_000
 
 
 def test_a_function_object_that_has_no_hash_is_run(bench_of: Callable[[App], Bench]) -> None:

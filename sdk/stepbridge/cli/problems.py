@@ -13,8 +13,6 @@ UNREACHABLE: Final = 3
 """No server answers."""
 REFUSED: Final = 4
 """AWS does not do as asked: credentials, permissions, the network."""
-INTERRUPTED: Final = 130
-"""As a shell tells of Ctrl-C."""
 
 
 class CommandError(Exception):

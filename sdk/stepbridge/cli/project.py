@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from stepbridge.cli.problems import INTERRUPTED, USAGE, CommandError
+from stepbridge.cli.problems import USAGE, CommandError
 
 if TYPE_CHECKING:
     from stepbridge.app import App
 
 CONFIG: Final = "[tool.stepbridge] app"
+_INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C."""
 _MEND: Final = 'app = "functions.shop:app"'
 
 
@@ -102,7 +104,7 @@ def _module(name: str, named: str, where: str) -> Any:
             USAGE,
         ) from error
     except KeyboardInterrupt as error:
-        raise CommandError(f"the import of the module {name!r}{where} was interrupted.", INTERRUPTED) from error
+        raise CommandError(f"the import of the module {name!r}{where} was interrupted.", _INTERRUPTED) from error
     except BaseException as error:
         raise _broken(name, where, error) from error
 

@@ -79,17 +79,17 @@ def parse_instant(value: datetime | str, *, what: str = "instant") -> datetime:
             instant = datetime.fromisoformat(value)
         if isinstance(instant, datetime) and instant.utcoffset() is not None:
             return min(instant.astimezone(UTC), _LATEST)
-    except (ValueError, OverflowError) as error:
+    except (ValueError, OverflowError, TypeError) as error:  # the last of a tzinfo of the user's
         raise ConfigError(
-            f"{what} {value!r} is not an instant: {error}. Mend: ISO 8601 with an offset or Z, such"
+            f"{what} {shown(value)} is not an instant: {error}. Mend: ISO 8601 with an offset or Z, such"
             ' as "2026-01-31T09:00:00Z", or an aware datetime.'
         ) from error
     if isinstance(instant, datetime):
         raise ConfigError(
-            f"{what} {value!r} does not say its time zone. Mend: add an offset or Z to the text, or"
+            f"{what} {shown(value)} does not say its time zone. Mend: add an offset or Z to the text, or"
             " tzinfo=datetime.UTC to the datetime."
         )
-    raise ConfigError(f"{what} {value!r} is not an instant. Mend: an aware datetime or ISO text.")
+    raise ConfigError(f"{what} {shown(value)} is not an instant. Mend: an aware datetime or ISO text.")
 
 
 def _read(value: object) -> timedelta | None:

@@ -90,6 +90,8 @@ DEPTH_MAX: Final = 200
 """Levels of lists and objects in an event: far below what parsers take, so that what was read can be written."""
 INT_BITS_MAX: Final = 14_284
 """Of an integer: 4,300 digits, the most that Python reads and writes by default (`int_max_str_digits`, 2026-11)."""
+ITEMS_MAX: Final = 100_000
+"""Items of a map, and events sent at once: an iterable that gives more may have no end."""
 EVENT_BYTES_MAX: Final = 1024 * 1024
 """Of one PutEvents request, so of one event. Source: EventBridge quotas, 2026-01."""
 EVENTS_PER_CALL: Final = 10

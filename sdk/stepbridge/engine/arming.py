@@ -10,6 +10,7 @@ from typing import Any, assert_never
 
 from stepbridge.app import App
 from stepbridge.core import codec, ids
+from stepbridge.core.durations import shown
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import LEASE_MARGIN
 from stepbridge.core.matching import SCAN, Want, is_wanted, lookback_place, want_event
@@ -371,7 +372,10 @@ class Arming:
         if not is_ours or target in self._app.functions:
             return None
         known = ", ".join(sorted(self._app.functions)) or "none"
-        message = f"app {self._app.id!r} has no function {target!r} (wanted by step {step.step_id!r}); it has {known}."
+        message = (
+            f"app {self._app.id!r} has no function {shown(target)} (wanted by step {step.step_id!r}); it has"
+            f" {known:.900}. Mend: deploy one of this id, or name one that is there."
+        )
         return Failure(name="FunctionNotFoundError", message=message)
 
     def _arm_map(self, call: Call, step: MapStep) -> Result | None:
