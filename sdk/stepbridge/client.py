@@ -100,6 +100,7 @@ class Client:
 
         Raises:
             LookupError: There is none.
+            LostValueError: Its output is gone from its bucket, or has been altered.
         """
         _check_text("get_run: run_id", run_id)
         return self._backend.get_run(run_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,12 @@ async def order(ctx: Context) -> str:
     await ctx.step.run("check", check, ctx.event.data.get("bad", False))
     await ctx.step.sleep("rest", "1 day")
     return "done"
+
+
+@app.function("echo", trigger=event("echo"))
+async def echo(ctx: Context) -> str:
+    """Returns what its step returns."""
+    return str(await ctx.step.run("check", check, False))  # noqa: FBT003 - the step's
 
 
 def check(bad: bool) -> str:  # noqa: FBT001 - the data's
@@ -108,6 +115,27 @@ def test_a_function_is_run_with_any_data_and_its_failure_told_in_short(shell: Sh
     code, out, err = shell.run("invoke", "ordre", "{}")
     assert (code, out) == (1, "")
     assert "Mend: did you mean 'order'?" in err
+
+
+def test_a_run_whose_output_is_gone_from_its_bucket_is_run_again(shell: Shell) -> None:
+    """It cannot be shown, and says which value is gone; what needs no output goes on."""
+    shell.sim.stub("check", "".join(sha256(str(number).encode()).hexdigest() for number in range(600)))
+    sent = shell.sim.send("echo", {})
+    (run,) = shell.sim.runs("echo")
+    (site,) = shell.sim._sites
+    s3, bucket = site.stack.counted.clients.s3(), site.stack.settings.blobs_bucket
+    for one in s3.list_objects_v2(Bucket=bucket)["Contents"]:
+        s3.delete_object(Bucket=bucket, Key=one["Key"])
+    code, out, err = shell.run("runs", "show", run.run_id)
+    assert (sent, code, out) == (run.event.id, 1, "")
+    assert "is not in the bucket. Mend: restore it" in err
+    assert shell.run("runs", "cancel", run.run_id)[::2] == (
+        1,
+        f"stepbridge: run {run.run_id} has ended already: it is COMPLETED\n",
+    )
+    again = shell.read("runs", "rerun", run.run_id)
+    shell.sim.advance("1s")
+    assert shell.read("runs", "show", again["run_id"])["status"] == "COMPLETED"
 
 
 def test_many_runs_at_once(shell: Shell) -> None:

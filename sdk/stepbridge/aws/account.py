@@ -128,7 +128,7 @@ class Account:
         for function_id in self.found.function_ids:
             run_id = ids.run_id(app_id, function_id, name, event_id)
             try:
-                found.append(self.row(self.operations.get_run(run_id)))
+                found.append(self.row(self.operations.summary(run_id)))
             except LookupError:
                 continue
         return found
@@ -148,7 +148,7 @@ class Account:
 
     def rerun(self, run_id: str, from_step: str | None) -> Json:
         """Starts a new run with a run's event."""
-        old = self.operations.get_run(run_id)
+        old = self.operations.summary(run_id)
         new = self.operations.rerun(run_id, new_run_id(run_id, _chance()), from_step)
         return {"run_id": new, "function_id": old.function_id}
 

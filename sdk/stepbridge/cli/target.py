@@ -111,7 +111,7 @@ def explained() -> Iterator[None]:
     """What an account answers with meanwhile, as `CommandError`s."""
     from stepbridge.aws.account import AccountError, told
     from stepbridge.engine.operations import UnknownError
-    from stepbridge.errors import ConfigError
+    from stepbridge.errors import ConfigError, EncryptionError, LostValueError
 
     try:
         with told():
@@ -120,7 +120,7 @@ def explained() -> Iterator[None]:
         raise CommandError(str(error), REFUSED) from error
     except ConfigError as error:
         raise CommandError(str(error), USAGE) from error
-    except UnknownError as error:
+    except (UnknownError, LostValueError, EncryptionError) as error:
         raise CommandError(str(error), FAILED) from error
 
 
@@ -171,7 +171,7 @@ class OnAws:
             case ("runs", run_id, "rerun"):
                 return account.rerun(run_id, body.get("from_step"))
             case ("runs", run_id, ("cancel" | "resume") as what):
-                run = account.operations.get_run(run_id)
+                run = account.operations.summary(run_id)
                 if what == "cancel" and run.ended_at is not None:
                     raise CommandError(f"run {run_id} has ended already: it is {run.status}", FAILED)
                 if what == "resume" and run.status != "PARKED":

@@ -18,7 +18,7 @@ from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import RETENTION
 from stepbridge.core.records import Status
 from stepbridge.engine.operations import UnknownError, no_function
-from stepbridge.errors import ConfigError
+from stepbridge.errors import ConfigError, EncryptionError, LostValueError
 from stepbridge.local.service import ConflictError
 from stepbridge.local.shapes import Json, function_row, instant, run_detail, run_row, trigger_text
 from stepbridge.local.sites import Records
@@ -68,7 +68,7 @@ class OnAws:
         self.looks_max = 300
         self.poll_ms = 4_000
         self.since_default = "24h"
-        self.troubles: tuple[type[Exception], ...] = (Unavailable, Misconfigured)
+        self.troubles: tuple[type[Exception], ...] = (Unavailable, Misconfigured, LostValueError, EncryptionError)
 
     # -- reading -----------------------------------------------------------------------------------
     def function_ids(self) -> list[str]:
@@ -137,7 +137,10 @@ class OnAws:
 
     def _text(self, run_id: str) -> str:
         head = self._records.store.head(run_id)
-        return "" if head is None else trigger_text(self._records, head)
+        try:
+            return "" if head is None else trigger_text(self._records, head)
+        except LostValueError:  # of one of the runs that are looked through
+            return ""
 
     def run(self, run_id: str) -> Json:
         """The run as it stands."""

@@ -162,7 +162,7 @@ class _Pages:
         except ConfigError as error:
             return self._page(request, "problem.html", 400, title="That cannot be shown", message=str(error))
         except self._source.troubles as error:
-            return self._page(request, "problem.html", 502, title="AWS does not answer", message=str(error))
+            return self._page(request, "problem.html", 502, title="That cannot be read now", message=str(error))
 
     def _page(self, request: Request, template: str, status: int = 200, **shown: Any) -> Response:
         theme = request.cookies.get("theme")

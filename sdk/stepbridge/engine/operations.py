@@ -57,8 +57,17 @@ class Operations:
 
         Raises:
             UnknownError: There is none.
+            LostValueError: Its output is gone, or has been altered.
         """
         return self._reader.view(self._head(run_id))
+
+    def summary(self, run_id: str) -> RunView:
+        """The same without data, output and steps, which may be lost.
+
+        Raises:
+            UnknownError: There is none.
+        """
+        return summary(self._head(run_id))
 
     def _head(self, run_id: str) -> Head:
         head = self._store.head(run_id) if ids.is_id(run_id) else None
