@@ -11,7 +11,8 @@ Exception
 ├── NondeterminismError          code no longer fits the recorded history; parks the run
 ├── LostValueError               the operator: a value at rest is gone or is another one; parks the run
 └── EncryptionError              the operator: a key is missing or another one, or a record was moved or altered
-    └── UnreadableError          the same, of what a write has just given back
+    ├── UnreadableError          the same, of what a write has just given back
+    └── AlteredError             a `LostValueError` too: no key opens it any more
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 __all__ = [
+    "AlteredError",
     "ConfigError",
     "EncryptionError",
     "LostValueError",
@@ -114,3 +116,7 @@ class UnreadableError(EncryptionError):
     def __init__(self, reason: str, item: Mapping[str, str | int | bytes]) -> None:
         super().__init__(reason)
         self.item = item
+
+
+class AlteredError(EncryptionError, LostValueError):
+    """A sealed value was altered, or moved from where it was sealed; the message names where it stands."""

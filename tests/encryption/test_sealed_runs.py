@@ -241,6 +241,25 @@ def test_without_the_key_the_message_stays_and_the_run_goes_on_once_it_is_back(
     assert why.partition(".*")[0] in caplog.text
 
 
+def test_an_altered_record_parks_its_run_until_it_is_restored() -> None:
+    """No key will ever open it, so the message does not come back for ever."""
+    with Simulation(sleeper(), keys=KEYS) as sim:
+        sim.send("go", {"card": SECRET})
+        (site,) = sim._sites
+        item = next(one for one in site.stack.table.items() if one.get("n") == "first")
+        site.stack.table.put({**item, "v": item["v"][:-1] + bytes([item["v"][-1] ^ 1])})
+        sim.advance("4h")
+        assert {one["st"] for one in site.stack.table.items() if one["sk"] == "#"} == {"PARKED"}
+        site.stack.table.put(item)
+        parked = sim.run("f")
+        assert parked.error is not None
+        assert (parked.error["name"], SECRET in parked.error["message"]) == ("AlteredError", False)
+        assert "has been altered. Mend: restore the record" in parked.error["message"]
+        Operations("shop", site.ports, ()).resume(parked.run_id)
+        sim.run_until_idle()
+        assert (sim.run("f").status, sim.run("f").output) == ("COMPLETED", SECRET)
+
+
 def test_a_process_without_keys_says_so(caplog: pytest.LogCaptureFixture) -> None:
     """A sealed record is never taken for text."""
     with Simulation(sleeper(), keys=KEYS) as sim:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from stepbridge.core.conditions import ALWAYS, Change, Condition, Item, Key, Updated, Value
 from stepbridge.core.sealed import MARK, is_sealed, payload_names, place
-from stepbridge.errors import ConfigError, EncryptionError, UnreadableError
+from stepbridge.errors import AlteredError, ConfigError, EncryptionError, UnreadableError
 from stepbridge.ports import Blobs, Clock, Ports, Table
 
 if TYPE_CHECKING:
@@ -109,16 +109,17 @@ class Sealer:
         """What was sealed.
 
         Raises:
-            EncryptionError: It was sealed elsewhere, or altered; or its data key is not to be had.
+            AlteredError: It was sealed elsewhere, or altered.
+            EncryptionError: Its data key is not to be had.
         """
         at = len(MARK)
         key_id, nonce, rest = value[at : at + _ID], value[at + _ID : at + _ID + _NONCE], value[at + _ID + _NONCE :]
         try:
             return self._key_of(key_id).cipher.decrypt(nonce, rest, where)
         except (self._invalid, ValueError) as error:
-            raise EncryptionError(
+            raise AlteredError(
                 f"the sealed value at {where.decode('utf-8', 'replace')!r} was not sealed there, or has been altered."
-                " Mend: restore the record from a backup of its table or bucket."
+                " Mend: restore the record from a backup of its table or bucket; then resume the run."
             ) from error
 
     def _key(self) -> _DataKey:
