@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import socket
@@ -16,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from stepbridge.cli.problems import CommandError
+from stepbridge.cli.project import find_project
 from tests.integration.processes import environment
 from tests.integration.waiting import eventually
 
@@ -231,6 +234,36 @@ def test_a_first_event_that_starts_nothing_is_said_to(project: Path) -> None:
         line = running.says("no function here is triggered by 'user/cmae'")
         assert "Mend: did you mean 'user/came'? It is named in pyproject.toml, under [tool.stepbridge.first" in line
         running.says("Ctrl-C ends it")
+
+
+FIRST = "[tool.stepbridge.first-event]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (FIRST + 'name = "go"\ndata = { day = 2025-01-31 }', "has a datetime.date at $.day"),
+        (FIRST + 'name = "go"\ndata = { n = nan }', "has nan at $.n"),
+        (FIRST + f'name = "{"x" * 129}"', "EventBridge takes 128"),
+        (FIRST + 'name = "stepbridge/x"', "is reserved"),
+        (FIRST + "name = 5", "Mend: give it name"),
+        ("a = " + "[" * 5_000, "cannot be read"),
+    ],
+    ids=["a date", "no number", "a long name", "a reserved name", "a number as name", "levels without end"],
+)
+def test_a_first_event_that_cannot_be_sent_ends_the_command(tmp_path: Path, text: str, words: str) -> None:
+    """Before there is a server that would wait for it; TOML has dates, JSON has none."""
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(CommandError, match=re.escape(words)) as caught:
+        assert find_project(tmp_path).first_event is None
+    assert "pyproject.toml" in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ['tool = "x"', "tool = [1]", '[tool]\nstepbridge = "x"'])
+def test_a_project_whose_settings_are_no_table_has_none(tmp_path: Path, text: str) -> None:
+    """And is told how to name its app, as one without settings."""
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert find_project(tmp_path).settings == {}
 
 
 def test_a_project_that_names_no_app_is_told_how(tmp_path: Path) -> None:

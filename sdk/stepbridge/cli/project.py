@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from stepbridge.cli.problems import USAGE, CommandError
+from stepbridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from stepbridge.app import App
@@ -33,16 +34,21 @@ class Project:
         """`[tool.stepbridge.first-event]`: name and data of the event that `dev` sends.
 
         Raises:
-            CommandError: It is of the wrong shape.
+            CommandError: It is of the wrong shape, or cannot be sent.
         """
+        from stepbridge.events import drafts_of
+
         event: Any = self.settings.get("first-event", {})
+        what = f"[tool.stepbridge.first-event] of {self.root / 'pyproject.toml'}"
         is_event = isinstance(event, dict) and set(event) <= {"name", "data"}
         if not is_event or not isinstance(event.get("name", ""), str) or not isinstance(event.get("data", {}), dict):
             raise CommandError(
-                f"[tool.stepbridge.first-event] of {self.root / 'pyproject.toml'} is {event!r:.80}. Mend: give it"
-                ' name = "order/created" and a table of data.',
-                USAGE,
+                f'{what} is {event!r:.80}. Mend: give it name = "order/created" and a table of data.', USAGE
             )
+        try:
+            drafts_of({"name": "any", **event}, what=what)
+        except ConfigError as error:
+            raise CommandError(str(error), USAGE) from error
         return dict(event)
 
     def load(self, wanted: str | None) -> App:
@@ -79,9 +85,10 @@ def find_project(start: Path) -> Project:
         if file.is_file():
             try:
                 content = tomllib.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 raise CommandError(f"{file} cannot be read: {error}. Mend: correct it.", USAGE) from error
-            settings = content.get("tool", {}).get("stepbridge", {})
+            tools = content.get("tool")
+            settings = tools.get("stepbridge") if isinstance(tools, dict) else None
             return Project(folder, settings if isinstance(settings, dict) else {})
     return Project(start, {})
 

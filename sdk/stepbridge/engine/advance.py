@@ -78,8 +78,9 @@ class Advance:
         if isinstance(claim, Claimed):
             return await self._carry(claim, work, invocation, found)
         head = claim.head
-        if head is None:
-            return Acknowledge()  # gone, or never made: only a start message may make it
+        if head is None:  # gone, or never made: only a start message may make it
+            _LOG.info("a message for run %s does nothing: there is no such run", work.run_id)
+            return Acknowledge()
         await self._drop_strays(work, head)
         if head.status.is_terminal:
             if head.status is Status.CANCELLED and head.epoch > head.released_epoch:

@@ -86,7 +86,8 @@ class Ingest:
     async def tick(self, tick: Tick, invocation: Invocation) -> Answer:
         """A function's scheduled time: one run, however often it is told."""
         if tick.function_id not in self._app.functions:
-            return Acknowledge()  # no longer in the code
+            _LOG.warning("a schedule's time of function %r starts nothing: it is not in the code", tick.function_id)
+            return Acknowledge()
         at = tick.at.isoformat()
         event = EventRecord(
             name=TIMER,
