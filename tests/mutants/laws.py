@@ -121,7 +121,7 @@ MUTANTS: Final = (
     Mutant(
         "an event that a run has consumed resolves its next wait too",
         "engine/ingest.py",
-        'if row["id"] in wait.consumed or row["ts"]',
+        'if not names.isdisjoint(wait.consumed) or row["ts"]',
         'if row["ts"]',
     ),
     Mutant(

@@ -11,7 +11,7 @@ import pytest
 
 from stepbridge import App, ConfigError, Context, ContextSync, event
 from stepbridge.core.limits import HAND_OVER_MARGIN
-from stepbridge.core.messages import Resume
+from stepbridge.core.messages import Cancel, Resume
 from stepbridge.memory.requests import Requests
 from stepbridge.testing import Simulation
 from tests.waits.bench import Bench
@@ -366,6 +366,27 @@ class TestLongHistories:
         assert bench.run().output == told
         assert all(order == told[: len(order)] for order in orders)
         assert bench.leftovers() == []
+
+
+def test_more_is_armed_than_one_item_holds(bench_of: Callable[[App], Bench]) -> None:
+    """Half a megabyte of steps' ids: it is listed on pages, and cancelled from them."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def handler(ctx: Context) -> int:
+        names = [f"{number:03}" + "\U0001f4a9" * 1_020 for number in range(120)]
+        waits = (ctx.step.wait_for_event(name, event="e", match={"data.n": name}, timeout="1h") for name in names)
+        return len(await asyncio.gather(*waits))
+
+    bench = bench_of(app)
+    bench.put("go")
+    assert bench.step()
+    run = bench.run()
+    assert (run.status, len(run.steps), len(bench.waits())) == ("SLEEPING", 120, 120)
+    bench.tell(Cancel(run_id=run.run_id, reason="enough"))
+    bench.drain()
+    assert bench.run().status == "CANCELLED"
+    assert bench.leftovers() == []
 
 
 def test_a_value_from_outside_is_the_same_on_every_replay(bench_of: Callable[[App], Bench]) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Cancel, Context, ContextSync, event
+from stepbridge.core.ids import step_key
 from stepbridge.core.messages import Cancel as CancelMessage
 from stepbridge.core.messages import Go
 from stepbridge.ports import Message
@@ -214,6 +215,40 @@ class TestTwoEvents:
         bench.drain()
         assert bench.run().output == [1, None]
         assert bench.leftovers() == []
+
+
+LONG = "\U0001f4a9" * 250
+
+
+class TestLongIds:
+    """Ids are strangers' texts: what a wait keeps of the events that its run has used is short."""
+
+    def test_events_of_any_ids_resolve_one_wait_each(self, bench_of: Callable[[App], Bench]) -> None:
+        """They fit into the wait's item however many there are, and one that comes again is known by its hash."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> Any:
+            for number in range(6):
+                await ctx.step.wait_for_event(f"w{number}", event="paid", match={"data.k": 1}, timeout="1h")
+            return "paid"
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.step()
+        for number in range(5):
+            message = event_message(bench, 1, id=f"{LONG}{number}")
+            bench.handle(message)
+            assert bench.handle(message) is True
+        (wait,) = bench.waits()
+        assert wait["sk"].endswith(step_key("w5", 0))
+        assert len(wait["no"]) < 300
+        wait["no"] = json.dumps(["e1", f"{LONG}last"])  # as earlier versions wrote it
+        bench.ports.table.put(wait)
+        bench.handle(event_message(bench, 1, id=f"{LONG}last"))
+        assert bench.run().status == "SLEEPING"
+        bench.handle(event_message(bench, 1, id=LONG))
+        assert bench.run().output == "paid"
 
 
 class TestEventAgainstCancellation:

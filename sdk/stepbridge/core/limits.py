@@ -64,6 +64,8 @@ INLINE_BYTES: Final = 8 * 1024
 """Values above this after compression go to S3: $5.63/M there equals 9 write units (2026-08)."""
 ARMED_INLINE: Final = 4
 """Waits and children listed in the head itself; more of them go to pages beside it."""
+ARMED_PAGE_BYTES: Final = 256 * 1024
+"""Of such a page; one above 400 KB would be no item."""
 SEEN_INLINE: Final = 16
 """Outside results listed in the head itself; more of them go to a register of their own."""
 FAILURE_CHARACTERS: Final = 4_096
@@ -90,6 +92,8 @@ DEPTH_MAX: Final = 200
 """Levels of lists and objects in an event: far below what parsers take, so that what was read can be written."""
 INT_BITS_MAX: Final = 14_284
 """Of an integer: 4,300 digits, the most that Python reads and writes by default (`int_max_str_digits`, 2026-11)."""
+CONSUMED_MAX: Final = 5_000
+"""Events that a wait names as used already, the latest: at 52 bytes each they fit into an item of 400 KB."""
 ITEMS_MAX: Final = 100_000
 """Items of a map, and events sent at once: an iterable that gives more may have no end."""
 EVENT_BYTES_MAX: Final = 1024 * 1024

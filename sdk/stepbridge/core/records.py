@@ -276,6 +276,6 @@ class Wait:
     event: Stored = ""
     """JSON text of the part of the trigger that the expression reads."""
     consumed: tuple[str, ...] = ()
-    """Ids of events that the run has used already; they never match."""
+    """Events that the run has used already, by id or its hash; they never match."""
     armed_at: datetime
     deadline: datetime

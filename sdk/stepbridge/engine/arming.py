@@ -12,7 +12,7 @@ from stepbridge.app import App
 from stepbridge.core import codec, ids
 from stepbridge.core.durations import shown
 from stepbridge.core.instants import to_ms
-from stepbridge.core.limits import LEASE_MARGIN
+from stepbridge.core.limits import CONSUMED_MAX, LEASE_MARGIN
 from stepbridge.core.matching import SCAN, Want, is_wanted, lookback_place, want_event
 from stepbridge.core.messages import Start, message_text
 from stepbridge.core.records import (
@@ -197,10 +197,15 @@ class Arming:
             role=Role.ANY if call.step.kind is Kind.WAIT_ANY else Role.STEP,
             kind=call.step.kind,
             event_name="",
-            consumed=tuple(dict.fromkeys(self._consumed)),
+            consumed=self._marks(),
             armed_at=now,
             deadline=now + timeout,
         )
+
+    def _marks(self) -> tuple[str, ...]:
+        """Of the events that are used already: the trigger's, and the latest of the others."""
+        trigger, *others = dict.fromkeys(map(ids.mark, self._consumed))
+        return (trigger, *others[-CONSUMED_MAX:])
 
     def _told_meanwhile(self, call: Call, places: tuple[str, ...]) -> Result | None:
         """After a crash: an event may have resolved the wait, and taken it away, before it was put again just now."""

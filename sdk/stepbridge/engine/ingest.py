@@ -198,8 +198,9 @@ class Ingest:
         row = incoming.row
         now_ms = to_ms(self._ports.clock.now())
         found: dict[str, list[Wait]] = {}
+        names = {row["id"], ids.mark(row["id"])}  # waits of earlier versions bear the ids as they are
         for wait in self._candidates(row):
-            if row["id"] in wait.consumed or row["ts"] + incoming.grain_ms <= wait.since_ms:
+            if not names.isdisjoint(wait.consumed) or row["ts"] + incoming.grain_ms <= wait.since_ms:
                 continue
             if wait.role is Role.CANCEL and min(row["ts"], now_ms) >= to_ms(wait.deadline):
                 continue

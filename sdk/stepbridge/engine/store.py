@@ -5,7 +5,7 @@ The conditions are the protocol. Each clause has a name that says what it protec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -50,7 +50,7 @@ from stepbridge.core.items import (
     wait_key,
     wait_of,
 )
-from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX
+from stepbridge.core.limits import ARMED_INLINE, ARMED_PAGE_BYTES, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX
 from stepbridge.core.records import (
     TERMINAL,
     Armed,
@@ -231,12 +231,15 @@ class Store:
         return None if mine else standing
 
     def _paged(self, head: Head) -> Head:
-        """The head as it is to be written; what is armed stands on a page beside it, where there is much."""
+        """The head as it is to be written; what is armed stands on pages beside it, where there is much."""
         if len(head.armed) <= ARMED_INLINE:
             return head
-        page = self._key(head.run_id, page_key(head.run_id, head.pages).sk)
-        self._table.put({**page, "ar": armed_text(head.armed), "ttl": self._far(head.counts_from)})
-        return replace(head, armed=(), pages=head.pages + 1)
+        pages = head.pages
+        for part in _parts(head.armed):
+            page = self._key(head.run_id, page_key(head.run_id, pages).sk)
+            self._table.put({**page, "ar": armed_text(part), "ttl": self._far(head.counts_from)})
+            pages += 1
+        return replace(head, armed=(), pages=pages)
 
     def release(self, head: Head) -> None:
         """Gives the lease back after a failure that was seen, so that it does not count as a crash."""
@@ -411,6 +414,19 @@ class Store:
         """One step's register, or None."""
         item = self._table.get(register_key(run_id, step_key))
         return None if item is None else register_of(item)
+
+
+def _parts(armed: Sequence[Armed]) -> Iterator[tuple[Armed, ...]]:
+    """What is armed, in parts that fit into an item each."""
+    part: list[Armed] = []
+    size = 0
+    for one in armed:
+        size += len(armed_text((one,)).encode())
+        if part and size > ARMED_PAGE_BYTES:
+            yield tuple(part)
+            part, size = [], len(armed_text((one,)).encode())
+        part.append(one)
+    yield tuple(part)
 
 
 def _is_large(stored: Stored) -> bool:
