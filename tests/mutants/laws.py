@@ -829,8 +829,8 @@ MUTANTS: Final = (
     Mutant(
         "the large data of a run of the future expires",
         "engine/advance.py",
-        "                    await self._workers.io(partial(self._payloads.renew, data))\n",
-        "                    del data\n",
+        "                await self._workers.io(partial(self._payloads.renew, data))\n",
+        "                del data\n",
         TIME,
     ),
     Mutant(
