@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,6 +13,7 @@ import pytest
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
 from stepbridge.core.ids import run_id, step_key
+from stepbridge.core.instants import to_ms
 from stepbridge.core.items import head_key
 from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, RESEND_AT_RECEIVE
 from stepbridge.core.messages import Cancel, Go, Resume, Tick, Work, message_text
@@ -115,6 +117,17 @@ def one_step_app(*, effects: list[str] | None = None) -> App:
     return app
 
 
+def begun_elsewhere(bench: Bench, lease_until: datetime) -> str:
+    """The id of a run that another invocation holds."""
+    bench.put("go")
+    bench.step()
+    run_id = bench.run().run_id
+    item = bench.stack.table.get(head_key(run_id))
+    assert item is not None
+    bench.stack.table.put({**item, "st": "RUNNING", "lx": to_ms(lease_until)})
+    return run_id
+
+
 class TestLease:
     """Only one invocation advances a run."""
 
@@ -148,9 +161,45 @@ class TestLease:
         body = message_text(Go(run_id=run.run_id, why="test"))
         worn = Message(id="m", body=body, receipt="r", receives=RESEND_AT_RECEIVE, internal=True)
         assert bench.handle(worn, dies=True) is True
+        assert all(message.body != body for message in bench.stack.queue.receive(10))  # it would only bounce again
         bench.clock.move_to(START + timedelta(minutes=2))
         fresh = [message for message in bench.stack.queue.receive(10) if message.body == body]
         assert [message.receives for message in fresh] == [1]
+
+    def test_a_message_of_the_bus_received_too_often_stays_one(self, benches: list[Bench]) -> None:
+        """Sent anew it would be one of the engine's own, and unreadable: the other app's reply would be lost."""
+        bench = of(benches, one_step_app())
+        run_id = begun_elsewhere(bench, START + timedelta(minutes=2))
+        reply = json.dumps({"parent": [run_id, step_key("other", 0), "other", 0], "output": "1", "error": None})
+        bench.put("stepbridge/reply.a", reply)
+        worn = replace(bench.receive(), receives=RESEND_AT_RECEIVE)
+        assert bench.handle(worn) is False
+        assert bench.stack.queue.depth() == (0, 1)
+        bench.clock.move_to(START + timedelta(minutes=1))
+        assert bench.receive().body == worn.body
+
+    @pytest.mark.parametrize(("lease_seconds", "back_seconds"), [(5, 5), (120, 60)])
+    def test_a_worn_message_is_tried_within_a_minute_and_by_the_lease_s_end(
+        self, lease_seconds: int, back_seconds: int, benches: list[Bench]
+    ) -> None:
+        """However often it has come back: a run that is free again does not wait for its wake."""
+        bench = of(benches, one_step_app())
+        run_id = begun_elsewhere(bench, START + timedelta(seconds=lease_seconds))
+        bench.tell(Go(run_id=run_id, why="test"))
+        assert bench.handle(replace(bench.receive(), receives=RESEND_AT_RECEIVE - 1)) is False
+        assert bench.stack.queue.next_at() == START + timedelta(seconds=back_seconds)
+
+    def test_a_message_that_is_handled_twice_at_a_time_takes_the_lease_once(self, benches: list[Bench]) -> None:
+        """A second delivery of the same message is another invocation's, and meets the lease of the first."""
+        bench = of(benches, one_step_app())
+        run_id = begun_elsewhere(bench, START - timedelta(seconds=1))
+        bench.tell(Go(run_id=run_id, why="test"))
+        wake = bench.receive()
+        assert bench.handle(wake, dies=True) is True
+        item = bench.stack.table.get(head_key(run_id))
+        assert item is not None
+        bench.stack.table.put({**item, "st": "RUNNING", "lx": to_ms(START + INVOCATION)})
+        assert bench.handle(wake) is False
 
     def test_a_message_twice_in_one_batch_is_handled_once(self, benches: list[Bench]) -> None:
         """Copies share the id, so both would take the lease for their own: the step would run twice at a time."""
@@ -466,13 +515,15 @@ class TestEnding:
         assert bench.run().output == 7
 
     def test_a_tick_told_twice_starts_one_run(self, benches: list[Bench]) -> None:
-        """One run for each scheduled time."""
+        """One run for each scheduled time, whenever it is told; its event bears that time."""
         bench = of(benches, one_step_app())
-        for _ in range(2):
+        for seconds in (1, 2):
+            bench.clock.move_to(START + timedelta(seconds=seconds))
             bench.tell(Tick(function_id="f", at=START))
             bench.step()
         heads = [item for item in bench.stack.table.items() if item["sk"] == "#"]
         assert len(heads) == 1
+        assert bench.run().event.ts == to_ms(START)
 
 
 class TestSizes:

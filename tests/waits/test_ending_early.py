@@ -17,6 +17,7 @@ from stepbridge.core.limits import CANCEL_CHECK_SECONDS
 from stepbridge.core.messages import Cancel as CancelMessage
 from stepbridge.engine.operations import Operations
 from stepbridge.engine.workers import Workers
+from stepbridge.ports import Entry
 from tests.waits.bench import START, Bench
 
 
@@ -117,6 +118,21 @@ class TestByEvent:
         bench.put("stop", {"k": 1}, ts=START + timedelta(seconds=10))
         bench.settle()
         assert bench.run().status == "CANCELLED"
+
+    @pytest.mark.parametrize(("began_at", "status"), [(10.5, "CANCELLED"), (11.0, "SLEEPING")])
+    def test_an_event_whose_time_is_the_bus_s_counts_by_the_second(
+        self, began_at: float, status: str, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """EventBridge's own times are whole seconds: one of the run's second may well be the younger of the two."""
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k")]))
+        bench.later(10.9)
+        bench.world.bus.put([Entry(name="stop", source="test", detail='{"k": 1}')])
+        stop = bench.receive()
+        bench.put("go", {"k": 1}, ts=START + timedelta(seconds=began_at))
+        bench.later(0.1)
+        bench.step()
+        bench.handle(stop)
+        assert bench.run().status == status
 
     def test_after_its_timeout_it_does_nothing(self, bench_of: Callable[[App], Bench]) -> None:
         """Counted from the run's start."""

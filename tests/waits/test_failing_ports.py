@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
-from stepbridge.core.items import HEAD_SK
-from tests.waits.bench import Bench
+from stepbridge.core.instants import to_ms
+from stepbridge.core.items import HEAD_SK, head_key
+from tests.waits.bench import START, Bench
 
 NOISE = "".join(sha256(str(index).encode()).hexdigest() for index in range(1_000))
 """Above what the table keeps, however it is packed."""
@@ -155,4 +157,48 @@ def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(number: int, b
     assert not bench.step()
     assert (bench.run().status, len(bench.waits())) == ("COMPLETED", number)
     bench.drain()
+    assert bench.leftovers() == []
+
+
+def waiting_app() -> App:
+    """A wait of thirty days, and a step that asks the bus."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), retries=0)
+    async def handler(ctx: Context) -> None:
+        await ctx.step.wait_for_event("w", event="paid", timeout="30 days")
+        await ctx.step.send_event("s", {"name": "told"})
+
+    return app
+
+
+def test_an_event_whose_run_could_not_move_still_finds_it(bench_of: Callable[..., Bench]) -> None:
+    """Its message comes back, and only by the wait it knows whom to wake: nobody else would for thirty days."""
+    bench = bench_of(waiting_app())
+    bench.put("go")
+    bench.settle()
+    bench.put("paid")
+    bench.on("before", "bus.put", "", refuse)
+    assert not bench.step()
+    assert len(bench.waits()) == 1
+    bench.later(1)
+    bench.settle()
+    assert bench.run().status == "COMPLETED"
+    assert bench.leftovers() == []
+
+
+def test_an_event_whose_run_is_held_keeps_its_wait_until_its_message_is_sent(bench_of: Callable[..., Bench]) -> None:
+    """Were the message refused after the wait had gone, the redelivered event would find nothing."""
+    bench = bench_of(waiting_app())
+    bench.put("go")
+    bench.settle()
+    head = bench.stack.table.get(head_key(bench.run().run_id))
+    bench.stack.table.put({**head, "st": "RUNNING", "lx": to_ms(START + timedelta(seconds=10))})
+    bench.put("paid")
+    bench.on("before", "queue.send", "", refuse)
+    assert not bench.step()
+    assert len(bench.waits()) == 1
+    bench.later(20)
+    bench.settle()
+    assert bench.run().status == "COMPLETED"
     assert bench.leftovers() == []
