@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from stepbridge.core.items import head_key
 from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, RESEND_AT_RECEIVE
 from stepbridge.core.messages import Cancel, Go, Resume, Tick, Work, message_text
 from stepbridge.core.records import EventRecord, Head, Kind, Mark, Register, Status
+from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.engine import Engine
 from stepbridge.engine.reader import Reader
@@ -258,6 +259,13 @@ class TestLease:
         assert bench.stack.queue.next_at() == START + timedelta(seconds=90)
 
 
+class BrokenTrigger(EventTrigger):
+    """Fails at every event."""
+
+    def takes(self, event: Mapping[str, Any]) -> bool:
+        raise RuntimeError("broken")
+
+
 class TestPoison:
     """What cannot be handled is kept with a reason, and stops nobody else."""
 
@@ -279,6 +287,45 @@ class TestPoison:
         bench.put("go", message_text(Cancel(run_id="r", reason="spoofed")))
         assert bench.step() is True
         assert bench.run().status == "COMPLETED"
+
+    def test_a_trigger_that_fails_stops_no_other_function(
+        self, benches: list[Bench], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nor does the event come back for it for ever; the log names it."""
+        app = one_step_app()
+
+        @app.function("broken", trigger=BrokenTrigger(name="go"))
+        async def handler(ctx: Context) -> None:
+            """Never begins."""
+
+        bench = of(benches, app)
+        bench.put("go")
+        assert bench.step() is True
+        assert bench.run("f").status == "COMPLETED"
+        assert "of function broken failed" in caplog.text
+
+    def test_a_wait_s_expression_that_fails_stops_no_other_wait(
+        self, benches: list[Bench], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One written by an older version, say; the log names the wait and its run, and nothing of the event."""
+        app = App("a")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.wait_for_event("w", event="paid", timeout="1h", if_exp="async.data.k == 1")
+
+        bench = of(benches, app)
+        for _ in range(2):
+            bench.put("go")
+            bench.step()
+        broken, _ = [item for item in bench.stack.table.items() if str(item["pk"]).startswith("W#")]
+        bench.stack.table.put({**broken, "ex": "async.data.("})
+        bench.put("paid", '{"k": 1, "secret": "xyzzy"}')
+        assert bench.step() is True
+        waits = [item for item in bench.stack.table.items() if str(item["pk"]).startswith("W#")]
+        assert [item["sk"] for item in waits] == [broken["sk"]]
+        assert f"of run {str(broken['sk']).partition('#')[0]} failed" in caplog.text
+        assert "xyzzy" not in caplog.text
 
     def test_a_run_that_kills_its_sandbox_is_parked_and_resumes(self, benches: list[Bench]) -> None:
         """Five claims without a record; its state is kept, and `resume` goes on."""
