@@ -243,6 +243,27 @@ class TestLease:
         assert bench.step() is True
         assert bench.stack.queue.depth() == (0, 0)
 
+    def test_a_wake_meanwhile_does_not_bring_the_body_s_next_attempt_forward(self, benches: list[Bench]) -> None:
+        """A signal's or a child's that came late: the timer of the attempt still comes."""
+        app, attempts = App("a"), []
+
+        @app.function("f", trigger=event("go"), retries=1)
+        async def handler(ctx: Context) -> None:
+            attempts.append(ctx.attempt)
+            raise ValueError("out of order")
+
+        bench = of(benches, app)
+        bench.put("go")
+        bench.step()
+        bench.tell(Go(run_id=bench.run().run_id, why="test"))
+        assert bench.step() is True
+        assert (attempts, bench.run().status) == ([0], "SLEEPING")
+        at = bench.stack.queue.next_at()
+        assert at is not None
+        bench.clock.move_to(at)
+        assert bench.step() is True
+        assert (attempts, bench.run().status) == ([0, 1], "FAILED")
+
     def test_a_wake_long_before_its_time_is_sent_again_and_again(self, benches: list[Bench]) -> None:
         """The queue keeps a message back for 15 minutes at most."""
         bench = of(benches, one_step_app())

@@ -270,6 +270,33 @@ class TestByEvent:
         bench.settle()
         assert (bench.run().status, bench.leftovers()) == ("CANCELLED", [])
 
+    def test_what_a_repeated_event_armed_goes_though_it_died_before_it_could_say_so(
+        self, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """It comes back when the run is due, and is what starts it: with the first one's data, and cancellers."""
+
+        def refuse() -> None:
+            raise RuntimeError("the table refuses")
+
+        bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k")]))
+        at = START + timedelta(minutes=1)
+        bench.put("go", {"k": 1}, id="one", ts=at)
+        bench.settle()
+        bench.put("go", {"k": 2}, id="one", ts=at)
+        again = bench.receive()
+        bench.on("after", "table.put", "W#", refuse)
+        assert not bench.handle(again)
+        assert len(bench.waits()) == 2
+        bench.later(60)
+        bench.handle(again)
+        assert bench.run().event.data == {"k": 1}
+        bench.put("stop", {"k": 2})
+        bench.settle()
+        assert bench.run().status == "SLEEPING"
+        bench.put("stop", {"k": 1})
+        bench.drain()
+        assert (bench.run().status, bench.leftovers()) == ("CANCELLED", [])
+
     def test_a_run_cancelled_while_it_is_being_queued_leaves_nothing(self, bench_of: Callable[[App], Bench]) -> None:
         """The event comes between its waits and its head; who cancels knows of nothing else."""
         bench = bench_of(sleeper(cancel=[Cancel("stop", match="data.k"), Cancel("halt")]))

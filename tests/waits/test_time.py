@@ -138,6 +138,33 @@ class TestSleeps:
         bench.drain()
         assert bench.run().output == ["1h", "2h"]
 
+    @pytest.mark.parametrize("kind", ["event", "signal"])
+    def test_a_wait_that_a_crash_armed_twice_ends_on_its_first_second(
+        self, kind: str, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """The invocation after the crash finds the item of the one before, and takes its deadline over."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            if kind == "signal":
+                await ctx.step.wait_for_signal("w", "bell", timeout="1h")
+            else:
+                await ctx.step.wait_for_event("w", event="e", timeout="1h")
+
+        def die() -> None:
+            raise RuntimeError("the answer is lost")
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.on("after", "table.put", "W#", die)
+        assert not bench.step()
+        bench.later(90)
+        bench.drain()
+        run = bench.run()
+        assert (run.status, run.ended_at) == ("COMPLETED", START + timedelta(hours=1))
+        assert bench.leftovers() == []
+
     def test_what_is_armed_is_not_armed_again(self, bench_of: Callable[[App], Bench]) -> None:
         """Each resume costs what it resumes, whatever else the run waits for: a timer, and events that cancel it."""
         import asyncio
