@@ -15,7 +15,7 @@ from stepbridge import App, Context, ContextSync, event, invoke_only
 from stepbridge.core.ids import run_id, step_key
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import head_key
-from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, RESEND_AT_RECEIVE
+from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, MAX_RECEIVES, RESEND_AT_RECEIVE
 from stepbridge.core.messages import Cancel, Go, Resume, Tick, Work, message_text
 from stepbridge.core.records import EventRecord, Head, Kind, Mark, Register, Status
 from stepbridge.core.triggers import EventTrigger
@@ -166,6 +166,18 @@ class TestLease:
         bench.clock.move_to(START + timedelta(minutes=2))
         fresh = [message for message in bench.stack.queue.receive(10) if message.body == body]
         assert [message.receives for message in fresh] == [1]
+
+    def test_no_wake_of_a_run_that_is_held_for_hours_is_given_up(self, benches: list[Bench]) -> None:
+        """It bounces more often than the queue lets any message come back."""
+        bench = of(benches, one_step_app())
+        run_id = begun_elsewhere(bench, START + timedelta(hours=9))
+        bench.tell(Go(run_id=run_id, why="test"))
+        for _ in range(MAX_RECEIVES + 1):
+            at = bench.stack.queue.next_at()
+            assert at is not None
+            bench.clock.move_to(at)
+            bench.step()
+        assert bench.stack.queue.dead == []
 
     def test_a_message_of_the_bus_received_too_often_stays_one(self, benches: list[Bench]) -> None:
         """Sent anew it would be one of the engine's own, and unreadable: the other app's reply would be lost."""

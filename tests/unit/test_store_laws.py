@@ -7,11 +7,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stepbridge.core.ids import digest, step_key
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import HEAD_SK
-from stepbridge.core.limits import LEASE_MARGIN, RETENTION, RUN_MAX
-from stepbridge.core.records import EventRecord, Failure, Head, Kind, Mark, Register, Status, Wait
+from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX, SEEN_INLINE
+from stepbridge.core.records import (
+    ArmedWait,
+    EventRecord,
+    Failure,
+    Head,
+    Kind,
+    Mark,
+    Register,
+    Status,
+    Timer,
+    Wait,
+)
 from stepbridge.engine.store import Claimed, Refused, Store
+from stepbridge.memory.billing import item_bytes
 from stepbridge.memory.requests import Requests
 from stepbridge.memory.table import MemoryTable
 
@@ -307,3 +320,31 @@ class TestWaits:
         ttl = {str(item["sk"]): item["ttl"] for item in table.items()}
         far = to_ms(later + RUN_MAX + RETENTION) // 1000
         assert (ttl["#in"], ttl["#out"]) == (far, far)
+
+
+class TestSizes:
+    """The head stays under 1 KB, because every update is billed on all of it."""
+
+    @pytest.mark.parametrize(("waits", "seen"), [(ARMED_INLINE, 0), (0, SEEN_INLINE), (100, SEEN_INLINE)])
+    def test_a_head_that_lists_much_is_one_write_unit(
+        self, store: Store, table: MemoryTable, waits: int, seen: int
+    ) -> None:
+        """Beside as much of the trigger's data as it may hold; more waits than it may list go to a page."""
+        birth = replace(BIRTH, event=replace(BIRTH.event, data="x" * HEAD_VALUE_BYTES))
+        claimed = store.claim(RUN, birth=birth, holder=f"{'i' * 36}:{'m' * 36}", deadline=DEADLINE, now=NOW)
+        assert isinstance(claimed, Claimed)
+        armed = tuple(
+            ArmedWait(
+                step_key=step_key(f"wait-{n}", 0),
+                step_id=f"wait-{n}",
+                occurrence=0,
+                places=(digest(str(n)),),
+                deadline=DEADLINE,
+            )
+            for n in range(waits)
+        )
+        timers = (Timer(due_ms=to_ms(DEADLINE), scheduled=True),)
+        keys = tuple(step_key(str(n), 0) for n in range(seen))
+        store.suspend(replace(claimed.head, status=Status.SLEEPING, armed=armed, seen=keys, timers=timers))
+        (head,) = (item for item in table.items() if item["sk"] == HEAD_SK)
+        assert item_bytes(head) < 1024
