@@ -461,8 +461,8 @@ class TestTimeouts:
     @pytest.mark.parametrize(
         ("seconds", "status"),
         [
-            (59, "SLEEPING"),
-            (61, "FAILED"),
+            (60, "SLEEPING"),
+            (60.001, "FAILED"),
         ],
     )
     def test_a_run_that_starts_too_late_fails_at_once(

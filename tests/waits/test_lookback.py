@@ -169,6 +169,33 @@ class TestWhatCounts:
         assert bench.run().output == [1, 2, 3]
         assert bench.leftovers() == []
 
+    def test_an_event_that_was_found_is_not_found_again_after_a_sleep(self, bench_of: Callable[[App], Bench]) -> None:
+        """The next wait is armed by another invocation; nor does the same event resolve it that comes once more."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), waits=DECLARED)
+        async def handler(ctx: Context) -> Any:
+            found = []
+            for index in range(2):
+                await ctx.step.sleep(f"nap{index}", "10m")
+                one = await ctx.step.wait_for_event(
+                    f"w{index}", event=PAID, match="data.k", timeout="1h", lookback=True
+                )
+                found.append(one and one.data["n"])
+            return found
+
+        bench = bench_of(app)
+        bench.put("go", {"k": 1})
+        bench.step()
+        bench.put(PAID, {"k": 1, "n": 1}, id="first")
+        bench.settle()
+        past_the_nap(bench)
+        past_the_nap(bench)
+        bench.put(PAID, {"k": 1, "n": 1}, id="first")
+        bench.drain()
+        assert bench.run().output == [1, None]
+        assert bench.leftovers() == []
+
     def test_two_branches_look_back_at_two_events(self, bench_of: Callable[[App], Bench]) -> None:
         """Side by side, too, no event is found twice by looking back; which branch finds which is left to chance."""
         import asyncio

@@ -56,6 +56,11 @@ def flaky(item: int) -> list[int]:
     return [item, attempt]
 
 
+def hopeless(item: int) -> StepError:
+    """Fails however often it is tried."""
+    raise RetryAfterError(f"no {item}s", "1s")
+
+
 def patient(item: int) -> int:
     """Fails at its first attempt, and wants an hour."""
     SEEN.append(current_step().attempt)
@@ -211,6 +216,25 @@ class TestFailures:
             sim.send("go")
             sim.run_until_idle()
             assert sim.run("f").output == "m: no 3s"
+
+    @pytest.mark.parametrize("wanted", [False, True])
+    def test_a_failed_item_s_attempts_are_told(self, *, wanted: bool) -> None:
+        """As those of any step."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> list[int]:
+            steps = ctx.step.with_options(retries=2)
+            try:
+                done = await steps.map("m", hopeless, range(2), return_exceptions=wanted)
+            except StepError as error:
+                return [error.attempts]
+            return [one.attempts for one in done]
+
+        with Simulation(app) as sim:
+            sim.send("go")
+            sim.run_until_idle()
+            assert sim.run("f").output == ([3, 3] if wanted else [3])
 
     def test_a_value_that_is_not_serialisable_fails_its_item(self) -> None:
         """And says which."""

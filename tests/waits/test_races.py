@@ -161,6 +161,28 @@ class TestEventAgainstTimeout:
         assert bench.leftovers() == []
 
 
+    def test_an_event_that_beat_the_timeout_is_consumed(self, bench_of: Callable[[App], Bench]) -> None:
+        """The invocation that was to time the wait out takes its result over, and the next wait is another's."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> Any:
+            one = await ctx.step.wait_for_event("w1", event="paid", match="data.k", timeout="1m")
+            two = await ctx.step.wait_for_event("w2", event="paid", match="data.k", timeout="1m")
+            return [one and one.data["n"], two and two.data["n"]]
+
+        bench = bench_of(app)
+        bench.put("go", {"k": 1})
+        bench.step()
+        bench.later(60)
+        bench.on("before", "table.put", "R#", lambda: bench.meanwhile("paid", {"k": 1, "n": 1}, id="p"))
+        bench.step()
+        bench.put("paid", {"k": 1, "n": 1}, id="p")
+        bench.drain()
+        assert bench.run().output == [1, None]
+        assert bench.leftovers() == []
+
+
 class TestTwoEvents:
     """The first register stands; the run sees one event, always the same."""
 
