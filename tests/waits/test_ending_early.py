@@ -629,13 +629,13 @@ class TestChildren:
             try:
                 await ctx.step.invoke("c", function=child)
             except StepError as error:
-                return error.name
+                return f"{error.name}: {error.message}"
             return "none"
 
         bench = begun(bench_of(app))
         by_hand(bench, bench.run("child").run_id)
         bench.drain()
-        assert bench.run().output == "CancelledError"
+        assert bench.run().output == "CancelledError: the run was cancelled"
 
     def test_a_child_whose_start_is_still_on_its_way_never_runs(self, bench_of: Callable[[App], Bench]) -> None:
         """Its cancellation may come before its start."""

@@ -132,8 +132,11 @@ def test_what_the_bus_can_never_take_is_the_steps_failure(bench_of: Callable[...
     assert bench.run().error == bench.run().steps["s"].error
 
 
+@pytest.mark.parametrize("nap", [True, False], ids=["suspended once", "at once"])
 @pytest.mark.parametrize("number", [3, 20], ids=["in the head", "beside it"])
-def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(number: int, bench_of: Callable[..., Bench]) -> None:
+def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(
+    number: int, bench_of: Callable[..., Bench], *, nap: bool
+) -> None:
     """The invocation that ended it died right after; the head lists what it had armed, or a page beside it."""
     app = App("shop")
     benches: list[Bench] = []
@@ -144,7 +147,8 @@ def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(number: int, b
     @app.function("f", trigger=event("go"))
     async def handler(ctx: Context) -> None:
         waits = [asyncio.create_task(ctx.step.wait_for_event(f"w{n}", event="e", timeout="1h")) for n in range(number)]
-        await ctx.step.sleep("nap", "1m")
+        if nap:
+            await ctx.step.sleep("nap", "1m")
         await ctx.step.run("strike", strike)
         for wait in waits:
             wait.cancel()
@@ -152,8 +156,9 @@ def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(number: int, b
     bench = bench_of(app)
     benches.append(bench)
     bench.put("go")
-    bench.settle()
-    bench.later(60)
+    if nap:
+        bench.settle()
+        bench.later(60)
     assert not bench.step()
     assert (bench.run().status, len(bench.waits())) == ("COMPLETED", number)
     bench.drain()
