@@ -16,8 +16,8 @@ from stepbridge.core.ids import run_id, step_key
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import head_key
 from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, MAX_RECEIVES, RESEND_AT_RECEIVE
-from stepbridge.core.messages import Cancel, Go, Resume, Tick, Work, message_text
-from stepbridge.core.records import EventRecord, Head, Kind, Mark, Register, Status
+from stepbridge.core.messages import Cancel, Go, Item, Resume, Tick, Work, message_text
+from stepbridge.core.records import EventRecord, Head, Kind, MapItem, Mark, Parent, Register, Status
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.engine import Engine
@@ -231,6 +231,15 @@ class TestLease:
         """Only a start message creates a run."""
         bench = of(benches, one_step_app())
         bench.tell(Go(run_id="nobody", why="test"))
+        assert bench.step() is True
+        assert bench.stack.table.items() == []
+
+    def test_an_item_of_a_run_that_is_gone_is_forgotten(self, benches: list[Bench]) -> None:
+        """Its records have expired: nobody waits for what the item would come to."""
+        bench = of(benches, one_step_app())
+        item = MapItem(index=0, count=1, lanes=0, source="", target="")
+        parent = Parent(run_id="nobody", step_key=step_key("m", 0), step_id="m", occurrence=0, item=item)
+        bench.tell(Item(parent=parent, target="builtins:abs", value="1", max_attempts=1))
         assert bench.step() is True
         assert bench.stack.table.items() == []
 

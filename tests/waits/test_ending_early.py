@@ -449,7 +449,7 @@ class TestTimeouts:
 
         @app.function("f", trigger=event("go"), timeouts=Timeouts(finish="1m"))
         def handler(ctx: ContextSync) -> None:
-            ctx.step.run("long", lambda: clocks[0].later(61))
+            ctx.step.run("long", lambda: clocks[0].later(60))
             ctx.step.run("late", lambda: clocks.append(clocks[0]))
 
         bench = bench_of(app)
