@@ -305,6 +305,7 @@ class BrokenTrigger(EventTrigger):
     """Fails at every event."""
 
     def takes(self, event: Mapping[str, Any]) -> bool:
+        """Raises."""
         raise RuntimeError("broken")
 
 

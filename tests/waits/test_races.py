@@ -160,7 +160,6 @@ class TestEventAgainstTimeout:
         assert (bench.run().status, bench.run().output) == ("COMPLETED", output)
         assert bench.leftovers() == []
 
-
     def test_an_event_that_beat_the_timeout_is_consumed(self, bench_of: Callable[[App], Bench]) -> None:
         """The invocation that was to time the wait out takes its result over, and the next wait is another's."""
         app = App("shop")
@@ -250,7 +249,6 @@ class TestTwoEvents:
         bench.drain()
         assert bench.run().output == [1, None]
         assert bench.leftovers() == []
-
 
     def test_an_event_in_the_middle_of_a_second_arming_is_consumed(self, bench_of: Callable[[App], Bench]) -> None:
         """A crash had left the wait: the event takes it away just before it is put again, and resolves no other."""
