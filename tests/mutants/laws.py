@@ -1061,6 +1061,13 @@ MUTANTS: Final = (
         "tests/waits/test_lookback.py",
     ),
     Mutant(
+        "an item of a map is written twice",
+        "engine/joins.py",
+        '        self._table.put(item, Absent("sk"))\n',
+        "        self._table.put(item)\n",
+        LAWS,
+    ),
+    Mutant(
         "items that fail together are tried again together",
         "engine/items.py",
         'name = f"{work.parent.step_key}#{item.index}"',

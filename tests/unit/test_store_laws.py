@@ -241,6 +241,12 @@ class TestRegisters:
         store.put_register(RUN, register(value="1"))
         assert store.put_register(RUN, register(value="2")).value == "1"
 
+    def test_a_map_item_s_second_result_is_dropped(self, store: Store) -> None:
+        """Two invocations may execute an item at a time; the map's result is the same whoever collects it."""
+        for value in ("1", "2"):
+            store.joins.record(RUN, "k", 0, register(value=value))
+        assert [one.value for one in store.joins.registers(RUN, "k", 1)] == ["1"]
+
     @pytest.mark.parametrize(("after", "value"), [(1, "2"), (2, "1"), (0, "1")])
     def test_a_retry_is_written_over_by_the_next_attempt_only(self, store: Store, after: int, value: str) -> None:
         """Not by the one before, nor by the one after."""
