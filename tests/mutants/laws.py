@@ -1035,7 +1035,7 @@ MUTANTS: Final = (
         "engine/arming.py",
         "        if (told := self._told_meanwhile(call, want.places)) is not None:\n            return told\n",
         "",
-        RACES,
+        RACES + "::TestTwoEvents",
     ),
     Mutant(
         "an event that came while its wait was armed anew resolves the next one too",
@@ -1043,7 +1043,7 @@ MUTANTS: Final = (
         "        if register.event_id is not None:\n            self._consumed.append(register.event_id)\n"
         "        return session.from_outside(register)",
         "        return session.from_outside(register)",
-        RACES,
+        RACES + "::TestTwoEvents",
     ),
     Mutant(
         "an event that beat the timeout resolves the next wait too",
@@ -1051,7 +1051,7 @@ MUTANTS: Final = (
         "        if standing.event_id is not None:  # it resolves no later wait of this run\n"
         "            self._consumed.append(standing.event_id)\n",
         "",
-        RACES,
+        RACES + "::TestEventAgainstTimeout",
     ),
     Mutant(
         "an event that was found is found again by the next invocation",
@@ -1066,6 +1066,13 @@ MUTANTS: Final = (
         '        self._table.put(item, Absent("sk"))\n',
         "        self._table.put(item)\n",
         LAWS,
+    ),
+    Mutant(
+        "a sent event has another id at each attempt",
+        "engine/recording.py",
+        "ids.sent_event_id(run_id, call.key, n)",
+        'ids.sent_event_id(run_id, f"{call.key}{call.failed}", n)',
+        "tests/waits/test_failing_ports.py",
     ),
     Mutant(
         "items that fail together are tried again together",

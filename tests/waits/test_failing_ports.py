@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from hashlib import sha256
@@ -130,6 +131,27 @@ def test_what_the_bus_can_never_take_is_the_steps_failure(bench_of: Callable[...
     assert bench.step()
     assert (bench.run().status, bench.run().steps["s"].attempts) == ("FAILED", 1)
     assert bench.run().error == bench.run().steps["s"].error
+
+
+def test_a_second_attempt_sends_the_same_events(bench_of: Callable[..., Bench]) -> None:
+    """The first failed once some of them were on the bus; whoever they reach twice knows them by their ids."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), retries=1)
+    async def handler(ctx: Context) -> list[str]:
+        return await ctx.step.send_event("s", [{"name": "told"}, {"name": "told"}])
+
+    def never() -> None:
+        raise ValueError("the bus can never take one of them")
+
+    bench = bench_of(app)
+    bench.put("go")
+    bench.on("after", "bus.put", "", never)
+    bench.drain()
+    told = [json.loads(entry.detail)["_stepbridge"]["id"] for _, entry in bench.world.bus.log if entry.name == "told"]
+    assert (bench.run().steps["s"].attempts, bench.run().output) == (2, told[:2])
+    assert told == [*told[:2], *told[:2]]
+    assert len(set(told)) == 2
 
 
 @pytest.mark.parametrize("nap", [True, False], ids=["suspended once", "at once"])
