@@ -17,7 +17,9 @@ from stepbridge.core.records import (
     Failure,
     Head,
     Kind,
+    MapItem,
     Mark,
+    Parent,
     Register,
     Status,
     Timer,
@@ -246,6 +248,21 @@ class TestRegisters:
         for value in ("1", "2"):
             store.joins.record(RUN, "k", 0, register(value=value))
         assert [one.value for one in store.joins.registers(RUN, "k", 1)] == ["1"]
+
+    def test_executions_are_counted_by_item(self, store: Store) -> None:
+        """What one item's killed is not held against its neighbour."""
+        parents = [
+            Parent(
+                run_id=RUN,
+                step_key="k",
+                step_id="m",
+                occurrence=0,
+                item=MapItem(index=index, count=2, lanes=0, source="", target=""),
+            )
+            for index in range(2)
+        ]
+        counts = [store.joins.count(parents[index], NOW, amount=1) for index in (0, 0, 1)]
+        assert counts == [1, 2, 1]
 
     @pytest.mark.parametrize(("after", "value"), [(1, "2"), (2, "1"), (0, "1")])
     def test_a_retry_is_written_over_by_the_next_attempt_only(self, store: Store, after: int, value: str) -> None:
