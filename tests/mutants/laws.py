@@ -1075,6 +1075,28 @@ MUTANTS: Final = (
         "tests/waits/test_failing_ports.py",
     ),
     Mutant(
+        "who has lost the lease forgets its message",
+        "engine/settling.py",
+        "        if standing is not None and not standing.status.is_terminal:\n"
+        "            return Bounce(standing.lease_until)\n",
+        "        if standing is not None and not standing.status.is_terminal:\n            return Acknowledge()\n",
+        ENGINE,
+    ),
+    Mutant(
+        "what a run had armed stays where another ended it meanwhile",
+        "engine/settling.py",
+        "        self._finish_all(head if standing is None else standing, head)\n",
+        "        if standing is None:\n            self._finish_all(head, head)\n",
+        ENDING,
+    ),
+    Mutant(
+        "what goes wrong later decides a run's end anew",
+        "engine/session.py",
+        "        if self.fatal is None:\n            self.fatal = outcome",
+        "        self.fatal = outcome",
+        "tests/acceptance/test_nested.py",
+    ),
+    Mutant(
         "items that fail together are tried again together",
         "engine/items.py",
         'name = f"{work.parent.step_key}#{item.index}"',

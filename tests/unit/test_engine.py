@@ -16,7 +16,7 @@ from stepbridge.core.ids import run_id, step_key
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import head_key
 from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, MAX_RECEIVES, RESEND_AT_RECEIVE
-from stepbridge.core.messages import Cancel, Go, Item, Resume, Tick, Work, message_text
+from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, Work, message_text
 from stepbridge.core.records import EventRecord, Head, Kind, MapItem, Mark, Parent, Register, Status
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.answers import Invocation
@@ -34,6 +34,7 @@ from stepbridge.views import RunView
 from tests.faults.order import noted, place
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
+GO = EventRecord(name="go", id="e", ts=to_ms(START), source="test", data="{}")
 
 
 class Bench:
@@ -213,6 +214,30 @@ class TestLease:
         assert item is not None
         bench.stack.table.put({**item, "st": "RUNNING", "lx": to_ms(START + INVOCATION)})
         assert bench.handle(wake) is False
+
+    @pytest.mark.parametrize("sleeps", [False, True])
+    def test_who_has_lost_the_lease_writes_no_head_and_keeps_its_message(
+        self, benches: list[Bench], *, sleeps: bool
+    ) -> None:
+        """Whatever it came to: the run is another invocation's, and this message comes back to see."""
+        app = App("a")
+
+        def lose() -> None:
+            item = table.get(key)
+            assert item is not None
+            table.put({**item, "ep": 2, "ho": "another"})
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.run("s", lose)
+            if sleeps:
+                await ctx.step.sleep("z", "1h")
+
+        bench = of(benches, app)
+        table, key = bench.stack.table, head_key(run_id("a", "f", "go", "e"))
+        bench.tell(Start(run_id=key.pk[2:], function_id="f", event=GO, created_at=START))
+        assert bench.step() is False
+        assert bench.run().status == "RUNNING"
 
     def test_a_message_twice_in_one_batch_is_handled_once(self, benches: list[Bench]) -> None:
         """Copies share the id, so both would take the lease for their own: the step would run twice at a time."""

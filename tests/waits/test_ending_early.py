@@ -805,7 +805,8 @@ class TestWhileTheRunExecutes:
         assert bench.run().status == "CANCELLED"
         assert len(sent(bench, "stepbridge/function.cancelled")) == 1
 
-    def test_what_it_had_armed_is_removed(self, bench_of: Callable[[App], Bench]) -> None:
+    @pytest.mark.parametrize("ends", [False, True], ids=["suspends", "ends"])
+    def test_what_it_had_armed_is_removed(self, bench_of: Callable[[App], Bench], *, ends: bool) -> None:
         """A wait, a child and a map's children, armed in the very invocation that is cancelled in its middle."""
         import asyncio
 
@@ -815,12 +816,17 @@ class TestWhileTheRunExecutes:
 
         @app.function("f", trigger=event("go"))
         async def handler(ctx: Context) -> None:
-            await asyncio.gather(
-                ctx.step.wait_for_event("w", event="paid", timeout="9 days"),
-                ctx.step.invoke("c", function=child),
-                ctx.step.map("m", child, range(3)),
-                ctx.step.run("strike", strike),
-            )
+            tasks = [
+                asyncio.create_task(ctx.step.wait_for_event("w", event="paid", timeout="9 days")),
+                asyncio.create_task(ctx.step.invoke("c", function=child)),
+                asyncio.create_task(ctx.step.map("m", child, range(3))),
+            ]
+            await ctx.step.run("strike", strike)
+            if ends:
+                for task in tasks:
+                    task.cancel()
+            else:
+                await asyncio.gather(*tasks)
 
         def strike() -> None:
             by_hand(benches[0])
