@@ -138,6 +138,27 @@ class TestSleeps:
         bench.drain()
         assert bench.run().output == ["1h", "2h"]
 
+    def test_a_timeout_that_was_not_needed_leaves_nothing(self, bench_of: Callable[[App], Bench]) -> None:
+        """One of minutes has a schedule, since a delayed message could not be taken back, and would wake for nothing."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.wait_for_event("w", event="e", timeout="3m")
+            await ctx.step.invoke("child", function="child")
+
+        @app.function("child", trigger=invoke_only())
+        async def child(ctx: Context) -> None:
+            await ctx.step.wait_for_event("w", event="done", timeout="3m")
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        for name in ("e", "done"):
+            bench.put(name)
+            bench.settle()
+        assert (bench.run().status, bench.leftovers()) == ("COMPLETED", [])
+
     def test_a_time_whose_schedule_was_deleted_is_armed_anew(self, bench_of: Callable[[App], Bench]) -> None:
         """A wait's timeout that was not needed, and a sleep until the same instant, with nothing due in between."""
         app = App("shop")
