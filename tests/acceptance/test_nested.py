@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from stepbridge import App, Context, ContextSync, event
@@ -40,6 +41,22 @@ def test_an_async_step_in_a_step() -> None:
 
     is_nested(played(app))
     assert calls == ["outer"]
+
+
+def test_what_goes_wrong_afterwards_is_no_other_end() -> None:
+    """The first thing that decides a run's end stands."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"))
+    async def f(ctx: Context) -> None:
+        async def outer() -> object:
+            with contextlib.suppress(Exception):
+                await ctx.step.run("inner", str)
+            return object()  # which cannot be recorded
+
+        await ctx.step.run("outer", outer)
+
+    is_nested(played(app))
 
 
 def test_a_sync_step_in_a_step() -> None:

@@ -323,19 +323,23 @@ def test_an_error_outside_steps_retries_the_body_with_steps_standing(colour: Col
 
 
 def test_a_body_that_recovers_completes(colour: Colour) -> None:
-    """SLEEPING in between, with the error shown; none is left once it has completed."""
+    """SLEEPING in between, with the error shown; none is left once an attempt has got on, nor at the end."""
 
     def script(ctx: Any) -> Script:
         yield ctx.step.run("a", int)
         if ctx.attempt < 2:
             raise ValueError(f"attempt {ctx.attempt}")
+        yield ctx.step.sleep("nap", "2h")
         return "recovered"
 
     with Simulation(colour.app(script)) as sim:
         sim.send("go")
         waiting = sim.run("f")
+        sim.advance("5m")
+        napping = sim.run("f")
         sim.run_until_idle()
         run = sim.run("f")
+    assert (napping.status, napping.attempt, napping.error) == ("SLEEPING", 2, None)
     assert (waiting.status, error_of(waiting)["message"]) == ("SLEEPING", "attempt 0")
     assert (run.status, run.output, run.error) == ("COMPLETED", "recovered", None)
 

@@ -24,6 +24,7 @@ SCHEDULES: Final = "tests/faults/test_left_schedules.py"
 ENTRY: Final = "tests/integration/test_aws_entry.py"
 ENDING: Final = "tests/waits/test_ending_early.py"
 TIME: Final = "tests/waits/test_time.py"
+RACES: Final = "tests/waits/test_races.py"
 
 
 @dataclass(frozen=True)
@@ -985,6 +986,195 @@ MUTANTS: Final = (
         "tests/unit/test_arguments.py",
     ),
     # -- the adapters --------------------------------------------------------------------------------
+    # -- what only a second invocation, or a second event, brings to light -----------------------------
+    Mutant(
+        "two invocations of one message take each other's lease",
+        "engine/engine.py",
+        'mine = Invocation(id=f"{invocation.id}:{message.id}", deadline=invocation.deadline)',
+        "mine = Invocation(id=message.id, deadline=invocation.deadline)",
+        ENGINE,
+    ),
+    Mutant(
+        "a message waits on when the lease that it met is over",
+        "engine/engine.py",
+        "pause = max(min(pause, lease), timedelta(seconds=1))",
+        "pause = max(pause, timedelta(seconds=1))",
+        ENGINE,
+    ),
+    Mutant(
+        "another app's reply that came too often is sent anew as the engine's own",
+        "engine/engine.py",
+        "                if message.internal:\n",
+        "                if message.body:\n",
+        ENGINE,
+    ),
+    Mutant(
+        "a trigger that fails keeps its event from every function",
+        "engine/ingest.py",
+        '                _LOG.error("the trigger %r of function %s failed: %r", trigger, function.id, type(error))\n',
+        "                raise RuntimeError from error\n",
+        ENGINE,
+    ),
+    Mutant(
+        "a wake brings the body's next attempt forward",
+        "engine/advance.py",
+        "if head.retry_at is not None and now < min(",
+        "if head.retry_at is not None and now is None and now < min(",
+        ENGINE,
+    ),
+    Mutant(
+        "a scheduled time has a run for each time that it is told",
+        "engine/ingest.py",
+        "run_id = ids.run_id(self._app.id, tick.function_id, TIMER, event.id)",
+        "run_id = ids.run_id(self._app.id, tick.function_id, TIMER, event.id + str(self._ports.clock.now()))",
+        ENGINE,
+    ),
+    Mutant(
+        "the wait of an event goes though its run could not move",
+        "engine/ingest.py",
+        "        if isinstance(answer, Acknowledge):\n"
+        "            await self._workers.io(partial(self._delete, move.waits))\n",
+        "        await self._workers.io(partial(self._delete, move.waits))\n",
+        "tests/waits/test_failing_ports.py",
+    ),
+    Mutant(
+        "the wait of an event whose run is held goes before the message",
+        "engine/ingest.py",
+        "        self._ports.queue.send([Outgoing(body=message_text(move.work), delay=delay)])\n"
+        "        self._delete(move.waits)\n",
+        "        self._delete(move.waits)\n"
+        "        self._ports.queue.send([Outgoing(body=message_text(move.work), delay=delay)])\n",
+        "tests/waits/test_failing_ports.py",
+    ),
+    Mutant(
+        "an ended run forgets the pages of what it had armed",
+        "engine/store.py",
+        '        if head.pages:\n            change["ap"] = head.pages\n',
+        "",
+        "tests/waits/test_failing_ports.py",
+    ),
+    Mutant(
+        "the bus's own times count to the millisecond",
+        "core/envelope.py",
+        "grain_ms=1 if is_exact else 1000",
+        "grain_ms=1",
+        ENDING,
+    ),
+    Mutant(
+        "what a repeated event armed for other data stays where it starts the run",
+        "engine/advance.py",
+        "                await self._drop_strays(work, head)\n                past",
+        "                past",
+        ENDING,
+    ),
+    Mutant(
+        "a wait that is armed a second time ends later",
+        "engine/arming.py",
+        "        call.due_at = armed.deadline\n        if (told",
+        "        call.due_at = template.deadline\n        if (told",
+        TIME,
+    ),
+    Mutant(
+        "a signal's wait that is armed a second time ends later",
+        "engine/arming.py",
+        "        call.due_at = deadline\n        session.add_armed(armed_wait",
+        "        call.due_at = template.deadline\n        session.add_armed(armed_wait",
+        TIME,
+    ),
+    Mutant(
+        "a timer that was deleted hides a new one of the same time",
+        "engine/store.py",
+        "gone = tuple(name for name, value in optional.items() if value is None)",
+        'gone = tuple(name for name, value in optional.items() if value is None and name != "tm")',
+        TIME,
+    ),
+    Mutant(
+        "a signal that came while its wait was armed anew leaves it behind",
+        "engine/arming.py",
+        "        if (told := self._told_meanwhile(call, want.places)) is not None:\n            return told\n",
+        "",
+        RACES + "::TestTwoEvents",
+    ),
+    Mutant(
+        "an event that came while its wait was armed anew resolves the next one too",
+        "engine/arming.py",
+        "        if register.event_id is not None:\n            self._consumed.append(register.event_id)\n"
+        "        return session.from_outside(register)",
+        "        return session.from_outside(register)",
+        RACES + "::TestTwoEvents",
+    ),
+    Mutant(
+        "an event that beat the timeout resolves the next wait too",
+        "engine/arming.py",
+        "        if standing.event_id is not None:  # it resolves no later wait of this run\n"
+        "            self._consumed.append(standing.event_id)\n",
+        "",
+        RACES + "::TestEventAgainstTimeout",
+    ),
+    Mutant(
+        "an event that was found is found again by the next invocation",
+        "engine/arming.py",
+        "*(r.event_id for r in registers if r.event_id is not None)]",
+        "*(r.event_id for r in registers if r.event_id is not None and r.order is None)]",
+        "tests/waits/test_lookback.py",
+    ),
+    Mutant(
+        "an item of a map is written twice",
+        "engine/joins.py",
+        '        self._table.put(item, Absent("sk"))\n',
+        "        self._table.put(item)\n",
+        LAWS,
+    ),
+    Mutant(
+        "a sent event has another id at each attempt",
+        "engine/recording.py",
+        "ids.sent_event_id(run_id, call.key, n)",
+        'ids.sent_event_id(run_id, f"{call.key}{call.failed}", n)',
+        "tests/waits/test_failing_ports.py",
+    ),
+    Mutant(
+        "who has lost the lease forgets its message",
+        "engine/settling.py",
+        "        if standing is not None and not standing.status.is_terminal:\n"
+        "            return Bounce(standing.lease_until)\n",
+        "        if standing is not None and not standing.status.is_terminal:\n            return Acknowledge()\n",
+        ENGINE,
+    ),
+    Mutant(
+        "what a run had armed stays where another ended it meanwhile",
+        "engine/settling.py",
+        "        self._finish_all(head if standing is None else standing, head)\n",
+        "        if standing is None:\n            self._finish_all(head, head)\n",
+        ENDING,
+    ),
+    Mutant(
+        "what goes wrong later decides a run's end anew",
+        "engine/session.py",
+        "        if self.fatal is None:\n            self.fatal = outcome",
+        "        self.fatal = outcome",
+        "tests/acceptance/test_nested.py",
+    ),
+    Mutant(
+        "items that fail together are tried again together",
+        "engine/items.py",
+        'name = f"{work.parent.step_key}#{item.index}"',
+        "name = work.parent.step_key",
+        "tests/waits/test_map.py",
+    ),
+    Mutant(
+        "each retry of a step has the same jitter",
+        "core/retry.py",
+        "jitter = fraction(run_id, name, str(retry))",
+        "jitter = fraction(run_id, name)",
+        "tests/unit/test_arguments.py",
+    ),
+    Mutant(
+        "a queue gives up wakes before they are sent anew",
+        "core/limits.py",
+        "MAX_RECEIVES: Final = 100",
+        "MAX_RECEIVES: Final = 49",
+        ENGINE,
+    ),
     Mutant(
         "a schedule that is there already is an error",
         "aws/timers.py",

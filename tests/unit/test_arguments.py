@@ -192,3 +192,4 @@ def test_jitter_is_up_to_thirty_seconds_and_each_steps_own() -> None:
     assert 15 <= min(delays) < 16
     assert 44 < max(delays) < 45
     assert backoff("r", "one", 0) != backoff("r", "other", 0)
+    assert backoff("r", "s", 10) != backoff("r", "s", 11)  # both of two hours

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
 from stepbridge.core.ids import run_id, step_key
+from stepbridge.core.instants import to_ms
 from stepbridge.core.items import head_key
-from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, RESEND_AT_RECEIVE
-from stepbridge.core.messages import Cancel, Go, Resume, Tick, Work, message_text
-from stepbridge.core.records import EventRecord, Head, Kind, Mark, Register, Status
+from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, MAX_RECEIVES, RESEND_AT_RECEIVE
+from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, Work, message_text
+from stepbridge.core.records import EventRecord, Head, Kind, MapItem, Mark, Parent, Register, Status
+from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.engine import Engine
 from stepbridge.engine.reader import Reader
@@ -31,6 +34,7 @@ from tests.faults.order import noted, place
 from tests.waits.bench import HurriedLoop
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
+GO = EventRecord(name="go", id="e", ts=to_ms(START), source="test", data="{}")
 
 
 class Bench:
@@ -115,6 +119,17 @@ def one_step_app(*, effects: list[str] | None = None) -> App:
     return app
 
 
+def begun_elsewhere(bench: Bench, lease_until: datetime) -> str:
+    """The id of a run that another invocation holds."""
+    bench.put("go")
+    bench.step()
+    run_id = bench.run().run_id
+    item = bench.stack.table.get(head_key(run_id))
+    assert item is not None
+    bench.stack.table.put({**item, "st": "RUNNING", "lx": to_ms(lease_until)})
+    return run_id
+
+
 class TestLease:
     """Only one invocation advances a run."""
 
@@ -148,9 +163,81 @@ class TestLease:
         body = message_text(Go(run_id=run.run_id, why="test"))
         worn = Message(id="m", body=body, receipt="r", receives=RESEND_AT_RECEIVE, internal=True)
         assert bench.handle(worn, dies=True) is True
+        assert all(message.body != body for message in bench.stack.queue.receive(10))  # it would only bounce again
         bench.clock.move_to(START + timedelta(minutes=2))
         fresh = [message for message in bench.stack.queue.receive(10) if message.body == body]
         assert [message.receives for message in fresh] == [1]
+
+    def test_no_wake_of_a_run_that_is_held_for_hours_is_given_up(self, benches: list[Bench]) -> None:
+        """It bounces more often than the queue lets any message come back."""
+        bench = of(benches, one_step_app())
+        run_id = begun_elsewhere(bench, START + timedelta(hours=9))
+        bench.tell(Go(run_id=run_id, why="test"))
+        for _ in range(MAX_RECEIVES + 1):
+            at = bench.stack.queue.next_at()
+            assert at is not None
+            bench.clock.move_to(at)
+            bench.step()
+        assert bench.stack.queue.dead == []
+
+    def test_a_message_of_the_bus_received_too_often_stays_one(self, benches: list[Bench]) -> None:
+        """Sent anew it would be one of the engine's own, and unreadable: the other app's reply would be lost."""
+        bench = of(benches, one_step_app())
+        run_id = begun_elsewhere(bench, START + timedelta(minutes=2))
+        reply = json.dumps({"parent": [run_id, step_key("other", 0), "other", 0], "output": "1", "error": None})
+        bench.put("stepbridge/reply.a", reply)
+        worn = replace(bench.receive(), receives=RESEND_AT_RECEIVE)
+        assert bench.handle(worn) is False
+        assert bench.stack.queue.depth() == (0, 1)
+        bench.clock.move_to(START + timedelta(minutes=1))
+        assert bench.receive().body == worn.body
+
+    @pytest.mark.parametrize(("lease_seconds", "back_seconds"), [(5, 5), (120, 60)])
+    def test_a_worn_message_is_tried_within_a_minute_and_by_the_lease_s_end(
+        self, lease_seconds: int, back_seconds: int, benches: list[Bench]
+    ) -> None:
+        """However often it has come back: a run that is free again does not wait for its wake."""
+        bench = of(benches, one_step_app())
+        run_id = begun_elsewhere(bench, START + timedelta(seconds=lease_seconds))
+        bench.tell(Go(run_id=run_id, why="test"))
+        assert bench.handle(replace(bench.receive(), receives=RESEND_AT_RECEIVE - 1)) is False
+        assert bench.stack.queue.next_at() == START + timedelta(seconds=back_seconds)
+
+    def test_a_message_that_is_handled_twice_at_a_time_takes_the_lease_once(self, benches: list[Bench]) -> None:
+        """A second delivery of the same message is another invocation's, and meets the lease of the first."""
+        bench = of(benches, one_step_app())
+        run_id = begun_elsewhere(bench, START - timedelta(seconds=1))
+        bench.tell(Go(run_id=run_id, why="test"))
+        wake = bench.receive()
+        assert bench.handle(wake, dies=True) is True
+        item = bench.stack.table.get(head_key(run_id))
+        assert item is not None
+        bench.stack.table.put({**item, "st": "RUNNING", "lx": to_ms(START + INVOCATION)})
+        assert bench.handle(wake) is False
+
+    @pytest.mark.parametrize("sleeps", [False, True])
+    def test_who_has_lost_the_lease_writes_no_head_and_keeps_its_message(
+        self, benches: list[Bench], *, sleeps: bool
+    ) -> None:
+        """Whatever it came to: the run is another invocation's, and this message comes back to see."""
+        app = App("a")
+
+        def lose() -> None:
+            item = table.get(key)
+            assert item is not None
+            table.put({**item, "ep": 2, "ho": "another"})
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.run("s", lose)
+            if sleeps:
+                await ctx.step.sleep("z", "1h")
+
+        bench = of(benches, app)
+        table, key = bench.stack.table, head_key(run_id("a", "f", "go", "e"))
+        bench.tell(Start(run_id=key.pk[2:], function_id="f", event=GO, created_at=START))
+        assert bench.step() is False
+        assert bench.run().status == "RUNNING"
 
     def test_a_message_twice_in_one_batch_is_handled_once(self, benches: list[Bench]) -> None:
         """Copies share the id, so both would take the lease for their own: the step would run twice at a time."""
@@ -169,6 +256,15 @@ class TestLease:
         """Only a start message creates a run."""
         bench = of(benches, one_step_app())
         bench.tell(Go(run_id="nobody", why="test"))
+        assert bench.step() is True
+        assert bench.stack.table.items() == []
+
+    def test_an_item_of_a_run_that_is_gone_is_forgotten(self, benches: list[Bench]) -> None:
+        """Its records have expired: nobody waits for what the item would come to."""
+        bench = of(benches, one_step_app())
+        item = MapItem(index=0, count=1, lanes=0, source="", target="")
+        parent = Parent(run_id="nobody", step_key=step_key("m", 0), step_id="m", occurrence=0, item=item)
+        bench.tell(Item(parent=parent, target="builtins:abs", value="1", max_attempts=1))
         assert bench.step() is True
         assert bench.stack.table.items() == []
 
@@ -193,6 +289,27 @@ class TestLease:
         assert bench.step() is True
         assert bench.stack.queue.depth() == (0, 0)
 
+    def test_a_wake_meanwhile_does_not_bring_the_body_s_next_attempt_forward(self, benches: list[Bench]) -> None:
+        """A signal's or a child's that came late: the timer of the attempt still comes."""
+        app, attempts = App("a"), []
+
+        @app.function("f", trigger=event("go"), retries=1)
+        async def handler(ctx: Context) -> None:
+            attempts.append(ctx.attempt)
+            raise ValueError("out of order")
+
+        bench = of(benches, app)
+        bench.put("go")
+        bench.step()
+        bench.tell(Go(run_id=bench.run().run_id, why="test"))
+        assert bench.step() is True
+        assert (attempts, bench.run().status) == ([0], "SLEEPING")
+        at = bench.stack.queue.next_at()
+        assert at is not None
+        bench.clock.move_to(at)
+        assert bench.step() is True
+        assert (attempts, bench.run().status) == ([0, 1], "FAILED")
+
     def test_a_wake_long_before_its_time_is_sent_again_and_again(self, benches: list[Bench]) -> None:
         """The queue keeps a message back for 15 minutes at most."""
         bench = of(benches, one_step_app())
@@ -207,6 +324,14 @@ class TestLease:
         assert bench.step() is True
         assert bench.stack.requests["UpdateItem"] == 0
         assert bench.stack.queue.next_at() == START + timedelta(seconds=90)
+
+
+class BrokenTrigger(EventTrigger):
+    """Fails at every event."""
+
+    def takes(self, event: Mapping[str, Any]) -> bool:
+        """Raises."""
+        raise RuntimeError("broken")
 
 
 class TestPoison:
@@ -230,6 +355,45 @@ class TestPoison:
         bench.put("go", message_text(Cancel(run_id="r", reason="spoofed")))
         assert bench.step() is True
         assert bench.run().status == "COMPLETED"
+
+    def test_a_trigger_that_fails_stops_no_other_function(
+        self, benches: list[Bench], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nor does the event come back for it for ever; the log names it."""
+        app = one_step_app()
+
+        @app.function("broken", trigger=BrokenTrigger(name="go"))
+        async def handler(ctx: Context) -> None:
+            """Never begins."""
+
+        bench = of(benches, app)
+        bench.put("go")
+        assert bench.step() is True
+        assert bench.run("f").status == "COMPLETED"
+        assert "of function broken failed" in caplog.text
+
+    def test_a_wait_s_expression_that_fails_stops_no_other_wait(
+        self, benches: list[Bench], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """One written by an older version, say; the log names the wait and its run, and nothing of the event."""
+        app = App("a")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.wait_for_event("w", event="paid", timeout="1h", if_exp="async.data.k == 1")
+
+        bench = of(benches, app)
+        for _ in range(2):
+            bench.put("go")
+            bench.step()
+        broken, _ = [item for item in bench.stack.table.items() if str(item["pk"]).startswith("W#")]
+        bench.stack.table.put({**broken, "ex": "async.data.("})
+        bench.put("paid", '{"k": 1, "secret": "xyzzy"}')
+        assert bench.step() is True
+        waits = [item for item in bench.stack.table.items() if str(item["pk"]).startswith("W#")]
+        assert [item["sk"] for item in waits] == [broken["sk"]]
+        assert f"of run {str(broken['sk']).partition('#')[0]} failed" in caplog.text
+        assert "xyzzy" not in caplog.text
 
     def test_a_run_that_kills_its_sandbox_is_parked_and_resumes(self, benches: list[Bench]) -> None:
         """Five claims without a record; its state is kept, and `resume` goes on."""
@@ -476,13 +640,15 @@ class TestEnding:
         assert bench.run().output == 7
 
     def test_a_tick_told_twice_starts_one_run(self, benches: list[Bench]) -> None:
-        """One run for each scheduled time."""
+        """One run for each scheduled time, whenever it is told; its event bears that time."""
         bench = of(benches, one_step_app())
-        for _ in range(2):
+        for seconds in (1, 2):
+            bench.clock.move_to(START + timedelta(seconds=seconds))
             bench.tell(Tick(function_id="f", at=START))
             bench.step()
         heads = [item for item in bench.stack.table.items() if item["sk"] == "#"]
         assert len(heads) == 1
+        assert bench.run().event.ts == to_ms(START)
 
 
 class TestSizes:

@@ -7,11 +7,26 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stepbridge.core.ids import digest, step_key
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import HEAD_SK
-from stepbridge.core.limits import LEASE_MARGIN, RETENTION, RUN_MAX
-from stepbridge.core.records import EventRecord, Failure, Head, Kind, Mark, Register, Status, Wait
+from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX, SEEN_INLINE
+from stepbridge.core.records import (
+    ArmedWait,
+    EventRecord,
+    Failure,
+    Head,
+    Kind,
+    MapItem,
+    Mark,
+    Parent,
+    Register,
+    Status,
+    Timer,
+    Wait,
+)
 from stepbridge.engine.store import Claimed, Refused, Store
+from stepbridge.memory.billing import item_bytes
 from stepbridge.memory.requests import Requests
 from stepbridge.memory.table import MemoryTable
 
@@ -228,6 +243,27 @@ class TestRegisters:
         store.put_register(RUN, register(value="1"))
         assert store.put_register(RUN, register(value="2")).value == "1"
 
+    def test_a_map_item_s_second_result_is_dropped(self, store: Store) -> None:
+        """Two invocations may execute an item at a time; the map's result is the same whoever collects it."""
+        for value in ("1", "2"):
+            store.joins.record(RUN, "k", 0, register(value=value))
+        assert [one.value for one in store.joins.registers(RUN, "k", 1)] == ["1"]
+
+    def test_executions_are_counted_by_item(self, store: Store) -> None:
+        """What one item's killed is not held against its neighbour."""
+        parents = [
+            Parent(
+                run_id=RUN,
+                step_key="k",
+                step_id="m",
+                occurrence=0,
+                item=MapItem(index=index, count=2, lanes=0, source="", target=""),
+            )
+            for index in range(2)
+        ]
+        counts = [store.joins.count(parents[index], NOW, amount=1) for index in (0, 0, 1)]
+        assert counts == [1, 2, 1]
+
     @pytest.mark.parametrize(("after", "value"), [(1, "2"), (2, "1"), (0, "1")])
     def test_a_retry_is_written_over_by_the_next_attempt_only(self, store: Store, after: int, value: str) -> None:
         """Not by the one before, nor by the one after."""
@@ -307,3 +343,31 @@ class TestWaits:
         ttl = {str(item["sk"]): item["ttl"] for item in table.items()}
         far = to_ms(later + RUN_MAX + RETENTION) // 1000
         assert (ttl["#in"], ttl["#out"]) == (far, far)
+
+
+class TestSizes:
+    """The head stays under 1 KB, because every update is billed on all of it."""
+
+    @pytest.mark.parametrize(("waits", "seen"), [(ARMED_INLINE, 0), (0, SEEN_INLINE), (100, SEEN_INLINE)])
+    def test_a_head_that_lists_much_is_one_write_unit(
+        self, store: Store, table: MemoryTable, waits: int, seen: int
+    ) -> None:
+        """Beside as much of the trigger's data as it may hold; more waits than it may list go to a page."""
+        birth = replace(BIRTH, event=replace(BIRTH.event, data="x" * HEAD_VALUE_BYTES))
+        claimed = store.claim(RUN, birth=birth, holder=f"{'i' * 36}:{'m' * 36}", deadline=DEADLINE, now=NOW)
+        assert isinstance(claimed, Claimed)
+        armed = tuple(
+            ArmedWait(
+                step_key=step_key(f"wait-{n}", 0),
+                step_id=f"wait-{n}",
+                occurrence=0,
+                places=(digest(str(n)),),
+                deadline=DEADLINE,
+            )
+            for n in range(waits)
+        )
+        timers = (Timer(due_ms=to_ms(DEADLINE), scheduled=True),)
+        keys = tuple(step_key(str(n), 0) for n in range(seen))
+        store.suspend(replace(claimed.head, status=Status.SLEEPING, armed=armed, seen=keys, timers=timers))
+        (head,) = (item for item in table.items() if item["sk"] == HEAD_SK)
+        assert item_bytes(head) < 1024

@@ -63,6 +63,16 @@ def test_a_function_that_the_other_app_lacks_is_told_of() -> None:
     assert played("nobody")[0].output == ["FunctionNotFoundError", "app 'answers' has no function 'nobody'"]
 
 
+def test_a_child_whose_function_is_gone_later_waits_for_its_return() -> None:
+    """It has begun, so its history is kept, as that of any run whose code is gone."""
+    asks, answers = two_apps()
+    with Simulation(asks, answers) as sim:
+        sim.send("go", {"function": "double"})
+        del answers.functions["double"]
+        sim.advance("2m")
+        assert (sim.run("double").status, sim.run("f").status) == ("PARKED", "SLEEPING")
+
+
 def test_a_child_that_is_too_slow_is_cancelled_there() -> None:
     """The parent goes on; nobody waits for the child any more."""
     run, runs = played("slow")

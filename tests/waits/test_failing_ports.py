@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
-from stepbridge.core.items import HEAD_SK
-from tests.waits.bench import Bench
+from stepbridge.core.instants import to_ms
+from stepbridge.core.items import HEAD_SK, head_key
+from tests.waits.bench import START, Bench
 
 NOISE = "".join(sha256(str(index).encode()).hexdigest() for index in range(1_000))
 """Above what the table keeps, however it is packed."""
@@ -130,8 +133,32 @@ def test_what_the_bus_can_never_take_is_the_steps_failure(bench_of: Callable[...
     assert bench.run().error == bench.run().steps["s"].error
 
 
+def test_a_second_attempt_sends_the_same_events(bench_of: Callable[..., Bench]) -> None:
+    """The first failed once some of them were on the bus; whoever they reach twice knows them by their ids."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), retries=1)
+    async def handler(ctx: Context) -> list[str]:
+        return await ctx.step.send_event("s", [{"name": "told"}, {"name": "told"}])
+
+    def never() -> None:
+        raise ValueError("the bus can never take one of them")
+
+    bench = bench_of(app)
+    bench.put("go")
+    bench.on("after", "bus.put", "", never)
+    bench.drain()
+    told = [json.loads(entry.detail)["_stepbridge"]["id"] for _, entry in bench.world.bus.log if entry.name == "told"]
+    assert (bench.run().steps["s"].attempts, bench.run().output) == (2, told[:2])
+    assert told == [*told[:2], *told[:2]]
+    assert len(set(told)) == 2
+
+
+@pytest.mark.parametrize("nap", [True, False], ids=["suspended once", "at once"])
 @pytest.mark.parametrize("number", [3, 20], ids=["in the head", "beside it"])
-def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(number: int, bench_of: Callable[..., Bench]) -> None:
+def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(
+    number: int, bench_of: Callable[..., Bench], *, nap: bool
+) -> None:
     """The invocation that ended it died right after; the head lists what it had armed, or a page beside it."""
     app = App("shop")
     benches: list[Bench] = []
@@ -142,7 +169,8 @@ def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(number: int, b
     @app.function("f", trigger=event("go"))
     async def handler(ctx: Context) -> None:
         waits = [asyncio.create_task(ctx.step.wait_for_event(f"w{n}", event="e", timeout="1h")) for n in range(number)]
-        await ctx.step.sleep("nap", "1m")
+        if nap:
+            await ctx.step.sleep("nap", "1m")
         await ctx.step.run("strike", strike)
         for wait in waits:
             wait.cancel()
@@ -150,9 +178,54 @@ def test_what_an_ended_run_had_armed_is_removed_by_the_redelivery(number: int, b
     bench = bench_of(app)
     benches.append(bench)
     bench.put("go")
-    bench.settle()
-    bench.later(60)
+    if nap:
+        bench.settle()
+        bench.later(60)
     assert not bench.step()
     assert (bench.run().status, len(bench.waits())) == ("COMPLETED", number)
     bench.drain()
+    assert bench.leftovers() == []
+
+
+def waiting_app() -> App:
+    """A wait of thirty days, and a step that asks the bus."""
+    app = App("shop")
+
+    @app.function("f", trigger=event("go"), retries=0)
+    async def handler(ctx: Context) -> None:
+        await ctx.step.wait_for_event("w", event="paid", timeout="30 days")
+        await ctx.step.send_event("s", {"name": "told"})
+
+    return app
+
+
+def test_an_event_whose_run_could_not_move_still_finds_it(bench_of: Callable[..., Bench]) -> None:
+    """Its message comes back, and only by the wait it knows whom to wake: nobody else would for thirty days."""
+    bench = bench_of(waiting_app())
+    bench.put("go")
+    bench.settle()
+    bench.put("paid")
+    bench.on("before", "bus.put", "", refuse)
+    assert not bench.step()
+    assert len(bench.waits()) == 1
+    bench.later(1)
+    bench.settle()
+    assert bench.run().status == "COMPLETED"
+    assert bench.leftovers() == []
+
+
+def test_an_event_whose_run_is_held_keeps_its_wait_until_its_message_is_sent(bench_of: Callable[..., Bench]) -> None:
+    """Were the message refused after the wait had gone, the redelivered event would find nothing."""
+    bench = bench_of(waiting_app())
+    bench.put("go")
+    bench.settle()
+    head = bench.stack.table.get(head_key(bench.run().run_id))
+    bench.stack.table.put({**head, "st": "RUNNING", "lx": to_ms(START + timedelta(seconds=10))})
+    bench.put("paid")
+    bench.on("before", "queue.send", "", refuse)
+    assert not bench.step()
+    assert len(bench.waits()) == 1
+    bench.later(20)
+    bench.settle()
+    assert bench.run().status == "COMPLETED"
     assert bench.leftovers() == []

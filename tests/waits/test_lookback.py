@@ -82,11 +82,11 @@ class TestWhatCounts:
         past_the_nap(bench)
         assert bench.run().output == 7
 
-    @pytest.mark.parametrize(("ms", "output"), [(-1, None), (1, 7)])
+    @pytest.mark.parametrize(("ms", "output"), [(-1, None), (0, 7), (1, 7)])
     def test_an_event_that_overtook_the_trigger_counts(
         self, ms: int, output: int | None, bench_of: Callable[[App], Bench]
     ) -> None:
-        """It was sent after the trigger, and is handled a moment before it; one sent before does not count."""
+        """It was not sent before the trigger, and is handled a moment before it; one sent before does not count."""
         bench = bench_of(app_that_looks_back())
         bench.later(60)
         bench.put("go", {"k": 1})
@@ -167,6 +167,33 @@ class TestWhatCounts:
         bench.put(PAID, {"k": 1, "n": 3})
         bench.drain()
         assert bench.run().output == [1, 2, 3]
+        assert bench.leftovers() == []
+
+    def test_an_event_that_was_found_is_not_found_again_after_a_sleep(self, bench_of: Callable[[App], Bench]) -> None:
+        """The next wait is armed by another invocation; nor does the same event resolve it that comes once more."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"), waits=DECLARED)
+        async def handler(ctx: Context) -> Any:
+            found = []
+            for index in range(2):
+                await ctx.step.sleep(f"nap{index}", "10m")
+                one = await ctx.step.wait_for_event(
+                    f"w{index}", event=PAID, match="data.k", timeout="1h", lookback=True
+                )
+                found.append(one and one.data["n"])
+            return found
+
+        bench = bench_of(app)
+        bench.put("go", {"k": 1})
+        bench.step()
+        bench.put(PAID, {"k": 1, "n": 1}, id="first")
+        bench.settle()
+        past_the_nap(bench)
+        past_the_nap(bench)
+        bench.put(PAID, {"k": 1, "n": 1}, id="first")
+        bench.drain()
+        assert bench.run().output == [1, None]
         assert bench.leftovers() == []
 
     def test_two_branches_look_back_at_two_events(self, bench_of: Callable[[App], Bench]) -> None:

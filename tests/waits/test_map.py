@@ -56,6 +56,18 @@ def flaky(item: int) -> list[int]:
     return [item, attempt]
 
 
+def clumsy(item: int) -> int:
+    """Fails at its first attempt."""
+    if not current_step().attempt:
+        raise ValueError("oh")
+    return current_step().attempt
+
+
+def hopeless(item: int) -> StepError:
+    """Fails however often it is tried."""
+    raise RetryAfterError(f"no {item}s", "1s")
+
+
 def patient(item: int) -> int:
     """Fails at its first attempt, and wants an hour."""
     SEEN.append(current_step().attempt)
@@ -129,6 +141,16 @@ class TestResults:
             sim.send("go", {"n": 3})
             sim.run_until_idle()
             assert sim.run("f").output == {slow: [1, 2, 3], flaky: [[0, 2], [1, 2], [2, 2]]}[fn]
+
+    def test_items_that_fail_together_are_tried_again_one_by_one(self, bench_of: Callable[[App], Bench]) -> None:
+        """The jitter of the delay is each item's own: what was too much at once is not asked for at once again."""
+        bench = bench_of(mapping(clumsy))
+        bench.put("go", {"n": 5})
+        bench.settle()
+        again = [message["visible_at"] for message in bench.stack.queue.dump()["messages"]]
+        assert len(set(again)) == len(again) == 5
+        bench.drain()
+        assert bench.run().output == [1] * 5
 
     def test_an_item_waits_for_its_next_attempt_for_longer_than_a_queue_can(self) -> None:
         """An hour, to the second; a message of the queue waits for 15 minutes."""
@@ -211,6 +233,25 @@ class TestFailures:
             sim.send("go")
             sim.run_until_idle()
             assert sim.run("f").output == "m: no 3s"
+
+    @pytest.mark.parametrize("wanted", [False, True])
+    def test_a_failed_item_s_attempts_are_told(self, *, wanted: bool) -> None:
+        """As those of any step."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> list[int]:
+            steps = ctx.step.with_options(retries=2)
+            try:
+                done = await steps.map("m", hopeless, range(2), return_exceptions=wanted)
+            except StepError as error:
+                return [error.attempts]
+            return [one.attempts for one in done]
+
+        with Simulation(app) as sim:
+            sim.send("go")
+            sim.run_until_idle()
+            assert sim.run("f").output == ([3, 3] if wanted else [3])
 
     def test_a_value_that_is_not_serialisable_fails_its_item(self) -> None:
         """And says which."""

@@ -57,6 +57,20 @@ def event_message(bench: Bench, n: int = 1, id: str = "") -> Message:
     return bench.receive()
 
 
+def died_armed(bench: Bench, data: dict[str, Any] | None = None) -> None:
+    """A run whose invocation failed once its wait's item stood, before any list named it."""
+    bench.put("go", data)
+    bench.on("after", "table.put", "W#", refuse)
+    assert not bench.step()
+    assert len(bench.waits()) == 1
+    bench.later(1)
+
+
+def refuse() -> None:
+    """The answer to a request is lost."""
+    raise RuntimeError("the answer is lost")
+
+
 POINTS = [
     pytest.param("before", "table.get", "REG", id="before the signatures are read"),
     pytest.param("before", "table.query", "W#", id="before the waits are read"),
@@ -147,6 +161,27 @@ class TestEventAgainstTimeout:
         assert (bench.run().status, bench.run().output) == ("COMPLETED", output)
         assert bench.leftovers() == []
 
+    def test_an_event_that_beat_the_timeout_is_consumed(self, bench_of: Callable[[App], Bench]) -> None:
+        """The invocation that was to time the wait out takes its result over, and the next wait is another's."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> Any:
+            one = await ctx.step.wait_for_event("w1", event="paid", match="data.k", timeout="1m")
+            two = await ctx.step.wait_for_event("w2", event="paid", match="data.k", timeout="1m")
+            return [one and one.data["n"], two and two.data["n"]]
+
+        bench = bench_of(app)
+        bench.put("go", {"k": 1})
+        bench.step()
+        bench.later(60)
+        bench.on("before", "table.put", "R#", lambda: bench.meanwhile("paid", {"k": 1, "n": 1}, id="p"))
+        bench.step()
+        bench.put("paid", {"k": 1, "n": 1}, id="p")
+        bench.drain()
+        assert bench.run().output == [1, None]
+        assert bench.leftovers() == []
+
 
 class TestTwoEvents:
     """The first register stands; the run sees one event, always the same."""
@@ -214,6 +249,47 @@ class TestTwoEvents:
         assert bench.handle(message) is True
         bench.drain()
         assert bench.run().output == [1, None]
+        assert bench.leftovers() == []
+
+    def test_an_event_in_the_middle_of_a_second_arming_is_consumed(self, bench_of: Callable[[App], Bench]) -> None:
+        """A crash had left the wait: the event takes it away just before it is put again, and resolves no other."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> Any:
+            one = await ctx.step.wait_for_event("w1", event="paid", match="data.k", timeout="1m")
+            two = await ctx.step.wait_for_event("w2", event="paid", match="data.k", timeout="1m")
+            return [one and one.data["n"], two and two.data["n"]]
+
+        bench = bench_of(app)
+        died_armed(bench, {"k": 1})
+        bench.on("before", "table.put", "W#", lambda: bench.meanwhile("paid", {"k": 1, "n": 1}, id="p"))
+        bench.step()
+        bench.put("paid", {"k": 1, "n": 1}, id="p")
+        bench.drain()
+        assert bench.run().output == [1, None]
+        assert bench.leftovers() == []
+
+    def test_a_signal_in_the_middle_of_a_second_arming_takes_its_wait_away(
+        self, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """Left behind, it would keep the signal's name from every later waiter."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> Any:
+            return await ctx.step.wait_for_signal("w", "bell", timeout="1m")
+
+        @app.function("bell", trigger=event("ring"))
+        async def bell(ctx: Context) -> None:
+            await ctx.step.send_signal("s", "bell", 7)
+
+        bench = bench_of(app)
+        died_armed(bench)
+        bench.on("before", "table.put", "W#", lambda: bench.meanwhile("ring"))
+        bench.step()
+        assert (bench.run().output, bench.waits()) == (7, [])
+        bench.drain()
         assert bench.leftovers() == []
 
 

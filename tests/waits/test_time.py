@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from stepbridge import App, Cancel, Context, Timeouts, cron, event
+from stepbridge import App, Cancel, Context, Timeouts, cron, event, invoke_only
 from stepbridge.core.cron import parse_cron
 from stepbridge.core.messages import Tick
 from stepbridge.core.records import Status
@@ -137,6 +137,77 @@ class TestSleeps:
         bench.later(3 * 3600)
         bench.drain()
         assert bench.run().output == ["1h", "2h"]
+
+    def test_a_timeout_that_was_not_needed_leaves_nothing(self, bench_of: Callable[[App], Bench]) -> None:
+        """One of minutes has a schedule, since a delayed message could not be taken back, and would wake for nothing."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.wait_for_event("w", event="e", timeout="3m")
+            await ctx.step.invoke("child", function="child")
+
+        @app.function("child", trigger=invoke_only())
+        async def child(ctx: Context) -> None:
+            await ctx.step.wait_for_event("w", event="done", timeout="3m")
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        for name in ("e", "done"):
+            bench.put(name)
+            bench.settle()
+        assert (bench.run().status, bench.leftovers()) == ("COMPLETED", [])
+
+    def test_a_time_whose_schedule_was_deleted_is_armed_anew(self, bench_of: Callable[[App], Bench]) -> None:
+        """A wait's timeout that was not needed, and a sleep until the same instant, with nothing due in between."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            await ctx.step.wait_for_event("w", event="e", timeout="1h")
+            await ctx.step.invoke("child", function="child")
+            await ctx.step.sleep_until("z", START + timedelta(hours=1))
+
+        @app.function("child", trigger=invoke_only())
+        async def child(ctx: Context) -> None:
+            await ctx.step.sleep("nap", "1m")
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.settle()
+        bench.put("e")
+        bench.drain()
+        run = bench.run()
+        assert (run.status, run.ended_at) == ("COMPLETED", START + timedelta(hours=1))
+        assert bench.leftovers() == []
+
+    @pytest.mark.parametrize("kind", ["event", "signal"])
+    def test_a_wait_that_a_crash_armed_twice_ends_on_its_first_second(
+        self, kind: str, bench_of: Callable[[App], Bench]
+    ) -> None:
+        """The invocation after the crash finds the item of the one before, and takes its deadline over."""
+        app = App("shop")
+
+        @app.function("f", trigger=event("go"))
+        async def handler(ctx: Context) -> None:
+            if kind == "signal":
+                await ctx.step.wait_for_signal("w", "bell", timeout="1h")
+            else:
+                await ctx.step.wait_for_event("w", event="e", timeout="1h")
+
+        def die() -> None:
+            raise RuntimeError("the answer is lost")
+
+        bench = bench_of(app)
+        bench.put("go")
+        bench.on("after", "table.put", "W#", die)
+        assert not bench.step()
+        bench.later(90)
+        bench.drain()
+        run = bench.run()
+        assert (run.status, run.ended_at) == ("COMPLETED", START + timedelta(hours=1))
+        assert bench.leftovers() == []
 
     def test_what_is_armed_is_not_armed_again(self, bench_of: Callable[[App], Bench]) -> None:
         """Each resume costs what it resumes, whatever else the run waits for: a timer, and events that cancel it."""
