@@ -10,15 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from stepbridge.core.records import Kind, Mark, Register
 
 
+class Result(NamedTuple):
+    """A step's register, and the place in the order in which it is given to the handler."""
+
+    rank: int
+    register: Register
+
+
 @dataclass(slots=True)
 class History:
-    """What one invocation knows of the run's past. `ranked` maps step keys to (rank, register)."""
+    """What one invocation knows of the run's past. `ranked` maps step keys to results."""
 
-    ranked: dict[str, tuple[int, Register]] = field(default_factory=dict)
+    ranked: dict[str, Result] = field(default_factory=dict)
     unfinished: dict[str, Register] = field(default_factory=dict)
     """Sleeps not over yet, steps to be tried again, and steps that have begun, by step key."""
     unlisted: list[str] = field(default_factory=list)
@@ -65,5 +73,5 @@ def history_of(registers: Iterable[Register], seen: Iterable[str], now: datetime
         key=lambda key: (results[key].due_at or results[key].ended_at, key),
     )
     history.unlisted = carried + fresh
-    history.ranked = {key: (rank, results[key]) for rank, key in enumerate(order + history.unlisted)}
+    history.ranked = {key: Result(rank, results[key]) for rank, key in enumerate(order + history.unlisted)}
     return history

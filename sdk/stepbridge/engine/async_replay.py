@@ -16,12 +16,13 @@ from functools import partial
 from typing import Any, Final, cast
 
 from stepbridge.context import Context
+from stepbridge.core.history import Result
 from stepbridge.core.limits import CALL_LONGEST, HAND_OVER_GRACE
 from stepbridge.core.retry import sound
 from stepbridge.core.steps import BodyStep, MapStep, RunStep, Step
 from stepbridge.engine.arming import Arming
 from stepbridge.engine.bodies import outcome_of
-from stepbridge.engine.calls import Call, Result
+from stepbridge.engine.calls import Call
 from stepbridge.engine.disposing import dispose
 from stepbridge.engine.failures import LEAVING, decisive
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
