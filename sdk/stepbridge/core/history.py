@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from stepbridge.core.records import Kind, Mark, Register
 
+_UNFINISHED = (Mark.RETRY, Mark.STARTED)
+
 
 class Result(NamedTuple):
     """A step's register, and the place in the order in which it is given to the handler."""
@@ -52,7 +54,7 @@ def history_of(registers: Iterable[Register], seen: Iterable[str], now: datetime
     history = History()
     for register in registers:
         late = register.mark is Mark.DUE and register.due_at is not None and register.due_at > now
-        if late or register.mark in {Mark.RETRY, Mark.STARTED}:
+        if late or register.mark in _UNFINISHED:
             history.unfinished[register.key] = register
         elif register.kind is Kind.SEEN:
             lists.append(register)
@@ -61,8 +63,8 @@ def history_of(registers: Iterable[Register], seen: Iterable[str], now: datetime
     listed: dict[str, None] = {}
     writers = [*results.values(), *history.unfinished.values(), *lists]
     for register in sorted((r for r in writers if r.order is not None), key=lambda r: r.order or (0, 0)):
-        listed.update(dict.fromkeys(register.seen))
         for key in register.seen:
+            listed[key] = None
             history.listed_in.setdefault(key, 0 if register.order is None else register.order[0])
         if not is_outside(register):
             listed[register.key] = None

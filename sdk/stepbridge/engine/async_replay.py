@@ -103,7 +103,7 @@ class AsyncReplay:
             raise RuntimeError(message)
         call = self.session.identify(step, 3)
         coroutine: Any = self._value(call)
-        coroutine.__qualname__ = f"step.{step.kind.value}({step.step_id!r})"
+        coroutine.__qualname__ = f"step.{step.kind}({step.step_id!r})"
         self.unstarted[call.key] = coroutine
         return cast("Coroutine[Any, Any, Any]", coroutine)
 

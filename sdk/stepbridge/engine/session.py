@@ -28,7 +28,7 @@ from stepbridge.core.records import (
     Wait,
 )
 from stepbridge.core.retry import next_attempt_at, sound
-from stepbridge.core.steps import MapStep, SleepStep, Step, WaitStep
+from stepbridge.core.steps import MapStep, RunStep, SleepStep, Step, WaitStep
 from stepbridge.engine.calls import Call
 from stepbridge.engine.failures import failure_of, step_error
 from stepbridge.engine.outcome import Completed, Failed, Outcome, Parked, Retry
@@ -161,7 +161,7 @@ class Session:
         self._reached_before.discard(call.key)
         recorded = self.register_of(call.key) or self.history.unfinished.get(call.key)
         kind = _kind_of(self.armed.get(call.key)) if recorded is None else recorded.kind
-        if kind not in {None, step.kind}:
+        if kind is not None and kind is not step.kind:
             message = (
                 f"step {step.step_id!r} is recorded as {kind} and now asked for as {step.kind.value}."
                 " Mend: restore the step, or give the new one an id of its own; then resume the run."
@@ -242,6 +242,8 @@ class Session:
 
     def _decoded(self, step: Step, text: str) -> Any:
         match step:
+            case RunStep():
+                return codec.decode(text, step.hint)
             case WaitStep(kind=Kind.WAIT_ANY):
                 row = json.loads(text)
                 return None if row is None else (row[0], event_for(row[1], None))
