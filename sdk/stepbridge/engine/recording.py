@@ -220,8 +220,9 @@ class Recording:
         try:
             mine = register._replace(order=(session.head.epoch, rank), seen=listed)
             stored = self._put(call, mine)
-            with session.lock:
-                session.unlisted = [key for key in session.unlisted if key not in listed]
+            if listed:
+                with session.lock:
+                    session.unlisted = [key for key in session.unlisted if key not in listed]
         finally:
             with session.lock:
                 session.inflight.discard(rank)
