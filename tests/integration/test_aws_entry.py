@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import sys
@@ -570,6 +571,28 @@ def test_a_missing_setting_fails_the_start_and_is_named(monkeypatch: pytest.Monk
     monkeypatch.delenv(variable("table"))
     with pytest.raises(ConfigError, match="STEPBRIDGE_TABLE is not set"):
         dispatcher(greeter())
+
+
+@pytest.mark.parametrize("switch", [gc.enable, gc.disable])
+def test_what_a_start_makes_is_never_collected(monkeypatch: pytest.MonkeyPatch, switch: Callable[[], None]) -> None:
+    """It lives as long as the process does; the collector itself goes on as it was."""
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    seen: list[str] = []
+    gc.collect()
+    gc.callbacks.append(lambda phase, _: seen.append(phase))
+    switch()
+    is_on = gc.isenabled()
+    try:
+        handler = dispatcher(greeter())
+        handler.close()
+        assert seen == []
+        assert gc.isenabled() is is_on
+        assert handler not in [one for one in gc.get_objects() if isinstance(one, Dispatcher)]
+    finally:
+        gc.callbacks.pop()
+        gc.unfreeze()
+        gc.enable()
 
 
 def test_the_environment_makes_the_handler(

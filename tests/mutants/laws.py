@@ -716,8 +716,8 @@ MUTANTS: Final = (
     Mutant(
         "a record does not list the outside results given before it",
         "engine/recording.py",
-        "mine = replace(register, order=(session.head.epoch, rank), seen=listed)",
-        "mine = replace(register, order=(session.head.epoch, rank), seen=())",
+        "mine = register._replace(order=(session.head.epoch, rank), seen=listed)",
+        "mine = register._replace(order=(session.head.epoch, rank), seen=())",
         RANDOM,
     ),
     Mutant(

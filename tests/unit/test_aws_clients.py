@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
 import pytest
+from botocore.exceptions import UnknownServiceError
 
 from stepbridge.aws.clients import Clients
 from stepbridge.aws.failures import Misconfigured
@@ -51,6 +55,36 @@ def test_a_client_is_fit_for_a_lambda() -> None:
     assert (config.connect_timeout, config.read_timeout) == (2, 5)
     assert config.max_pool_connections == PORT_THREADS
     assert config.tcp_keepalive
+
+
+def test_a_client_is_made_without_a_look_at_other_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the four hundred folders of models only its own is read."""
+    read: list[str] = []
+    list_folder = os.listdir
+
+    def noted(path: Any) -> list[str]:
+        read.append(str(path))
+        return list_folder(path)
+
+    monkeypatch.setattr(os, "listdir", noted)
+    Clients(region="eu-west-1").dynamodb()
+    folders = {Path(path).name for path in read if "botocore" in path}
+    assert folders == {"data", "dynamodb"}
+
+
+def test_models_are_found_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As by botocore's own sessions; what is nowhere is told of by name."""
+    named = {"apiVersion": "2026-01-01", "endpointPrefix": "own", "protocol": "json", "serviceId": "Own"}
+    rules = {"version": "1.0", "parameters": {}, "rules": []}
+    folder = tmp_path / "own" / "2026-01-01"
+    folder.mkdir(parents=True)
+    (folder / "service-2.json").write_text(json.dumps({"metadata": named, "operations": {}, "shapes": {}}))
+    (folder / "endpoint-rule-set-1.json").write_text(json.dumps(rules))
+    monkeypatch.setenv("AWS_DATA_PATH", str(tmp_path))
+    clients = Clients(region="eu-west-1")
+    assert clients.other("own").meta.service_model.api_version == "2026-01-01"
+    with pytest.raises(UnknownServiceError, match="'other'"):
+        clients.other("other")
 
 
 def test_settings_say_region_and_endpoint() -> None:

@@ -107,13 +107,13 @@ WORKS: tuple[Work, ...] = (
 @pytest.mark.parametrize("value", ['"text"', b"\x78packed", Blob("key"), None])
 def test_a_register_with_all_it_may_hold_is_read_back(value: Any) -> None:
     """Whatever its value is kept as."""
-    register = replace(REGISTER, value=value)
+    register = REGISTER._replace(value=value)
     assert register_of(register_item("r", register)) == register
 
 
 def test_a_failed_first_attempt_says_its_number() -> None:
     """The next attempt's condition names it."""
-    assert register_item("r", replace(REGISTER, mark=Mark.RETRY, attempts=1))["at"] == 1
+    assert register_item("r", REGISTER._replace(mark=Mark.RETRY, attempts=1))["at"] == 1
 
 
 def test_a_wait_with_all_it_may_hold_is_read_back() -> None:

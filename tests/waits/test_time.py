@@ -139,7 +139,7 @@ class TestSleeps:
         assert bench.run().output == ["1h", "2h"]
 
     def test_a_timeout_that_was_not_needed_leaves_nothing(self, bench_of: Callable[[App], Bench]) -> None:
-        """One of minutes has a schedule, since a delayed message could not be taken back, and would wake for nothing."""
+        """One of minutes has a schedule: a delayed message cannot be taken back, and would wake for nothing."""
         app = App("shop")
 
         @app.function("f", trigger=event("go"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,7 +28,24 @@ def dispatcher(app: App) -> Dispatcher:
         ConfigError: The environment lacks a setting, or holds a wrong one; names it and the mend. Lambda
             then reports a failed init, and the messages stay on the queue.
     """
-    from stepbridge.aws.entry import Dispatcher
-    from stepbridge.aws.settings import Settings
+    with _nothing_collected():
+        from stepbridge.aws.entry import Dispatcher
+        from stepbridge.aws.settings import Settings
 
-    return Dispatcher.of(app, Settings.from_environment())
+        return Dispatcher.of(app, Settings.from_environment())
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """What is made meanwhile lives as long as the process: to look for garbage in it takes a tenth of a start.
+
+    Later collections pass it by, and the app with it.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if was_on:
+            gc.enable()

@@ -5,11 +5,13 @@ botocore without boto3, which saves 0.1 to 0.2 s of a cold start (measured 2026-
 
 from __future__ import annotations
 
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 import botocore.session
 from botocore.config import Config
+from botocore.loaders import Loader
 
 from stepbridge.aws.prepared import prepare
 from stepbridge.aws.settings import Settings, region_of
@@ -49,7 +51,7 @@ class Clients:
         endpoint_url: str | None = None,
         session: botocore.session.Session | None = None,
     ) -> None:
-        self._session = session or botocore.session.get_session()
+        self._session = session or _session()
         self._arguments: dict[str, Any] = {
             "region_name": region or region_of(),
             "endpoint_url": endpoint_url,
@@ -117,3 +119,22 @@ class Clients:
                         prepare(client, ATTEMPTS)
                     self._made[service] = client
         return self._made[service]
+
+
+class _Loader(Loader):
+    """Finds the services by the names of their folders.
+
+    botocore's looks into each of four hundred, twice, for who has a model: 15 ms of a start (measured 2026-11).
+    """
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
+        """All that may have models; one that lacks this type is told of when that is loaded."""
+        return sorted(one.name for path in map(Path, self.search_paths) if path.is_dir() for one in path.iterdir())
+
+
+def _session() -> botocore.session.Session:
+    """A new one; models are looked for where the environment and the profile say."""
+    session = botocore.session.get_session()
+    paths = session.get_component("data_loader").search_paths
+    session.register_component("data_loader", _Loader(paths, include_default_search_paths=False))
+    return session

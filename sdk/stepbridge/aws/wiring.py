@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
+from time import time_ns
 from typing import TYPE_CHECKING
 
 from stepbridge.aws.blobs import S3Blobs
@@ -13,6 +14,7 @@ from stepbridge.aws.queue import SqsQueue
 from stepbridge.aws.settings import Settings
 from stepbridge.aws.table import DynamoTable
 from stepbridge.aws.timers import SchedulerTimers
+from stepbridge.core.instants import from_ms
 from stepbridge.ports import Clock, Ports
 
 if TYPE_CHECKING:
@@ -24,8 +26,7 @@ class SystemClock:
 
     def now(self) -> datetime:
         """Aware UTC, whole milliseconds, rounded down: nothing looks due before it is."""
-        now = datetime.now(UTC)  # noqa: TID251 - this is where the clock enters
-        return now.replace(microsecond=now.microsecond // 1000 * 1000)
+        return from_ms(time_ns() // 1_000_000)  # this is where the clock enters
 
 
 def ports(

@@ -36,6 +36,9 @@ _JSON_CLASSES: Final[dict[object, tuple[type, ...]]] = {
 
 _COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
+_READ: Final = json.JSONDecoder().decode
+"""`json.loads`, its look at what it is given left out."""
+
 
 def usable_hint(hint: object) -> object:
     """`PLAIN` when the annotation says no more than JSON does, else the annotation itself."""
@@ -135,7 +138,7 @@ def _is_instance(value: object, hint: object) -> bool:
 def decode(text: str, hint: object) -> Any:
     """The value that `text` holds, typed by `hint`."""
     if hint is PLAIN or (isinstance(hint, type) and hint in _JSON_CLASSES):
-        return json.loads(text)
+        return _READ(text)
     return _adapter(hint).validate_json(text)
 
 

@@ -10,15 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from stepbridge.core.records import Kind, Mark, Register
+
+_UNFINISHED = (Mark.RETRY, Mark.STARTED)
+
+
+class Result(NamedTuple):
+    """A step's register, and the place in the order in which it is given to the handler."""
+
+    rank: int
+    register: Register
 
 
 @dataclass(slots=True)
 class History:
-    """What one invocation knows of the run's past. `ranked` maps step keys to (rank, register)."""
+    """What one invocation knows of the run's past. `ranked` maps step keys to results."""
 
-    ranked: dict[str, tuple[int, Register]] = field(default_factory=dict)
+    ranked: dict[str, Result] = field(default_factory=dict)
     unfinished: dict[str, Register] = field(default_factory=dict)
     """Sleeps not over yet, steps to be tried again, and steps that have begun, by step key."""
     unlisted: list[str] = field(default_factory=list)
@@ -44,7 +54,7 @@ def history_of(registers: Iterable[Register], seen: Iterable[str], now: datetime
     history = History()
     for register in registers:
         late = register.mark is Mark.DUE and register.due_at is not None and register.due_at > now
-        if late or register.mark in {Mark.RETRY, Mark.STARTED}:
+        if late or register.mark in _UNFINISHED:
             history.unfinished[register.key] = register
         elif register.kind is Kind.SEEN:
             lists.append(register)
@@ -53,8 +63,8 @@ def history_of(registers: Iterable[Register], seen: Iterable[str], now: datetime
     listed: dict[str, None] = {}
     writers = [*results.values(), *history.unfinished.values(), *lists]
     for register in sorted((r for r in writers if r.order is not None), key=lambda r: r.order or (0, 0)):
-        listed.update(dict.fromkeys(register.seen))
         for key in register.seen:
+            listed[key] = None
             history.listed_in.setdefault(key, 0 if register.order is None else register.order[0])
         if not is_outside(register):
             listed[register.key] = None
@@ -65,5 +75,5 @@ def history_of(registers: Iterable[Register], seen: Iterable[str], now: datetime
         key=lambda key: (results[key].due_at or results[key].ended_at, key),
     )
     history.unlisted = carried + fresh
-    history.ranked = {key: (rank, results[key]) for rank, key in enumerate(order + history.unlisted)}
+    history.ranked = {key: Result(rank, results[key]) for rank, key in enumerate(order + history.unlisted)}
     return history

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from stepbridge.core.instants import from_ms
 
@@ -80,27 +81,28 @@ class Failure:
     stack: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Register:
-    """One step's record: written once, but for the attempts before the last.
+class Register(NamedTuple):
+    """One step's record: written once, but for the attempts before the last. Built by keyword.
 
     `order` is (epoch, counter) of the write, taken when the step's function ended; results written from
     outside the run have none. `seen` names the outside results that the run had been given before.
+
+    A tuple: long runs are replayed from thousands, and a frozen dataclass takes twice as long to make.
     """
 
     key: str
     step_id: str
-    occurrence: int = 0
     kind: Kind
     mark: Mark
+    started_at: datetime
+    ended_at: datetime
+    occurrence: int = 0
     value: Stored | None = None
     failure: Failure | None = None
     attempts: int = 1
     due_at: datetime | None = None
     order: tuple[int, int] | None = None
     seen: tuple[str, ...] = ()
-    started_at: datetime
-    ended_at: datetime
     event_id: str | None = None
     """Of the event that resolved this wait; None for a timeout and for other kinds."""
     places: tuple[str, ...] = ()

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from stepbridge.core.records import Kind
 from stepbridge.core.triggers import Pattern
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStep:
-    """Call `fn` once durably."""
+class RunStep(NamedTuple):
+    """Call `fn` once durably. Built by keyword; a tuple, as registers are, since each replay makes it anew."""
 
     step_id: str
     fn: Callable[..., Any]
-    args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
     hint: object
     retries: int | None = None
     timeout: timedelta | None = None

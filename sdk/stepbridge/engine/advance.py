@@ -200,7 +200,7 @@ class Advance:
     def _load(self, head: Head) -> Past:
         past = self._store.past(head.run_id)
         loaded = [
-            replace(register, value=self._payloads.text(register.value))
+            register._replace(value=self._payloads.text(register.value))
             if isinstance(register.value, Blob)
             else register
             for register in past.registers

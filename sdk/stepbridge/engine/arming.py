@@ -11,6 +11,7 @@ from typing import Any, assert_never
 from stepbridge.app import App
 from stepbridge.core import codec, ids
 from stepbridge.core.durations import shown
+from stepbridge.core.history import Result
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import CONSUMED_MAX, LEASE_MARGIN
 from stepbridge.core.matching import SCAN, Want, is_wanted, lookback_place, want_event
@@ -39,7 +40,7 @@ from stepbridge.core.steps import (
 )
 from stepbridge.core.triggers import Pattern
 from stepbridge.engine.across import Across, foreign_child_id
-from stepbridge.engine.calls import Call, Result, Stub, Stubs
+from stepbridge.engine.calls import Call, Stub, Stubs
 from stepbridge.engine.failures import failure_of
 from stepbridge.engine.mapping import INVOKED, Maps
 from stepbridge.engine.payloads import Payloads
@@ -405,11 +406,11 @@ class Arming:
         if failed is None or step.return_exceptions:
             return self._record_map(call, self._maps.text(items))
         register = self._register(call, Mark.ERROR, self._session.now(), failure=failed.failure)
-        return self._recording.record(call, replace(register, attempts=failed.attempts))
+        return self._recording.record(call, register._replace(attempts=failed.attempts))
 
     def _record_map(self, call: Call, text: str) -> Result | None:
         register = self._register(call, Mark.OK, self._session.now())
-        register = replace(register, value=self._payloads.keep(text, self._session.run_id))
+        register = register._replace(value=self._payloads.keep(text, self._session.run_id))
         return self._recording.record(call, register, text)
 
     def _parent(self, call: Call) -> Parent:
@@ -427,12 +428,12 @@ class Arming:
                 return session.from_outside(session.history.unfinished.pop(call.key))
             case WaitStep() | SignalStep():
                 register = self._register(call, Mark.OK, now, value="null")
-                register = replace(register, started_at=_armed_at(call, call.step.timeout, now))
+                register = register._replace(started_at=_armed_at(call, call.step.timeout, now))
             case InvokeStep():
                 message = f"{call.step.function_id!r} did not end within {call.step.timeout}"
                 failure = Failure(name=INVOKE_TIMEOUT, message=message)
                 register = self._register(call, Mark.ERROR, now, failure=failure)
-                register = replace(register, started_at=_armed_at(call, call.step.timeout, now))
+                register = register._replace(started_at=_armed_at(call, call.step.timeout, now))
             case _:
                 raise AssertionError(call.step)
         return self._adopt(register)
@@ -455,7 +456,7 @@ class Arming:
         try:
             value = stub.play()
         except Exception as error:  # noqa: BLE001 - whatever the test wants raised
-            return self._recording.record(call, replace(register, mark=Mark.ERROR, failure=failure_of(error)))
+            return self._recording.record(call, register._replace(mark=Mark.ERROR, failure=failure_of(error)))
         match call.step:
             case WaitStep(kind=Kind.WAIT) if value is not None:
                 value = _event_row(value, call.step.patterns[0].event, to_ms(self._session.now()))
@@ -463,7 +464,7 @@ class Arming:
                 value = {"v": value, "e": {}}
         hint = call.step.hint if isinstance(call.step, InvokeStep) else codec.PLAIN
         text = codec.encode(value, hint, what=f"the stub of step {call.step.step_id!r}")
-        return self._recording.record(call, replace(register, value=text), text)
+        return self._recording.record(call, register._replace(value=text), text)
 
 
 def _armed_at(call: Call, timeout: timedelta | None, now: datetime) -> datetime:

@@ -16,12 +16,13 @@ from functools import partial
 from typing import Any, Final, cast
 
 from stepbridge.context import Context
+from stepbridge.core.history import Result
 from stepbridge.core.limits import CALL_LONGEST, HAND_OVER_GRACE
 from stepbridge.core.retry import sound
 from stepbridge.core.steps import BodyStep, MapStep, RunStep, Step
 from stepbridge.engine.arming import Arming
 from stepbridge.engine.bodies import outcome_of
-from stepbridge.engine.calls import Call, Result
+from stepbridge.engine.calls import Call
 from stepbridge.engine.disposing import dispose
 from stepbridge.engine.failures import LEAVING, decisive
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
@@ -102,7 +103,7 @@ class AsyncReplay:
             raise RuntimeError(message)
         call = self.session.identify(step, 3)
         coroutine: Any = self._value(call)
-        coroutine.__qualname__ = f"step.{step.kind.value}({step.step_id!r})"
+        coroutine.__qualname__ = f"step.{step.kind}({step.step_id!r})"
         self.unstarted[call.key] = coroutine
         return cast("Coroutine[Any, Any, Any]", coroutine)
 
@@ -174,9 +175,7 @@ class AsyncReplay:
     def _ended(self, call: Call, task: asyncio.Task[Any]) -> None:
         """Also of a task that was cut off before its first turn, where no `finally` of its own has run."""
         if self.bodies.get(call.key) is task:
-            del self.bodies[call.key]
-            self.session.pending[call.key] = call
-            self.stir()
+            self._came(call, None)
 
     async def _body(self, call: Call, context: contextvars.Context) -> None:
         session, step = self.session, call.step
@@ -201,19 +200,21 @@ class AsyncReplay:
                 thread.add_done_callback(self.threads.discard)
                 result = await asyncio.wrap_future(thread)
         except asyncio.CancelledError:  # handed over: no record, it runs again
-            session.pending[call.key] = call
+            self._came(call, None)
             raise
         except BaseException as error:  # noqa: BLE001 - the backend failed
             session.fail(Aborted(error))
-        finally:
-            self.bodies.pop(call.key, None)
-            self.stir()
-        if session.fatal is not None:
-            return
-        if result is None:
+        self._came(call, result)
+
+    def _came(self, call: Call, result: Result | None) -> None:
+        """A step's function is over; None: it is to run again."""
+        session = self.session
+        self.bodies.pop(call.key, None)
+        if result is None or session.fatal is not None:
             session.pending[call.key] = call
-        elif self._is_alone() and not session.closed:
-            self._give(call, result)  # one task: nothing to settle
+            self.stir()
+        elif self._is_alone() and not session.closed and not call.future.done():
+            self._give(call, result)  # one task: nothing to settle, and it stirs by itself once it has moved
         else:
             self._offer(call, result)
 

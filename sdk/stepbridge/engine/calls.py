@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from stepbridge.core.records import Register
 from stepbridge.core.steps import Step
 
 
@@ -24,14 +23,6 @@ class Call:
     started_in: int | None = None
     """Epoch in which the step's start was recorded."""
     future: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A step's register, and the place in the order in which it is given to the handler."""
-
-    rank: int
-    register: Register
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ class Items:
         if error is None:
             try:
                 text = codec.encode(value, codec.return_hint(fn), what=f"item {item.index} of {work.parent.step_id!r}")
-                register = replace(register, value=self._payloads.keep(text, work.parent.run_id))
+                register = register._replace(value=self._payloads.keep(text, work.parent.run_id))
             except UnserializableOutputError as unserializable:
                 error = unserializable
         if error is not None:
@@ -130,7 +130,7 @@ class Items:
                 again = message_text(replace(work, attempt=attempts, due_at=at))
                 self._ports.queue.send([Outgoing(body=again, delay=min(at - now, QUEUE_DELAY_MAX))])
                 return
-            register = replace(register, mark=Mark.ERROR, failure=failure_of(error))
+            register = register._replace(mark=Mark.ERROR, failure=failure_of(error))
         self._maps.finished(work.parent, register, target=work.target, extra=work.extra)
 
 

@@ -143,13 +143,13 @@ class Operations:
         unlisted: list[str] = []
         number = 0
         for register in ranked:
-            copy = replace(register, value=self._kept(register.value, new_run_id), seen=(), places=())
+            copy = register._replace(value=self._kept(register.value, new_run_id), seen=(), places=())
             if register.order is not None:
-                copy = replace(copy, order=(0, number))
+                copy = copy._replace(order=(0, number))
             if is_outside(register):
                 unlisted.append(register.key)
             else:
-                copy = replace(copy, seen=tuple(unlisted))
+                copy = copy._replace(seen=tuple(unlisted))
                 unlisted.clear()
             self._store.put_register(new_run_id, copy, copied_at=now)
             number += 1

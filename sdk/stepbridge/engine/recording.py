@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from stepbridge.core import codec, ids
+from stepbridge.core.history import Result
 from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import CANCEL_CHECK_SECONDS, SEEN_INLINE
 from stepbridge.core.records import Failure, Kind, Mark, Register
 from stepbridge.core.retry import next_attempt_at, sound
 from stepbridge.core.steps import RunStep, SendSignalStep, SendStep, Step
 from stepbridge.engine import tracing
-from stepbridge.engine.calls import Call, Result, Stub, Stubs
+from stepbridge.engine.calls import Call, Stub, Stubs
 from stepbridge.engine.failures import LEAVING, failure_of
 from stepbridge.engine.outcome import Failed, Stopped
 from stepbridge.engine.payloads import Payloads
@@ -218,10 +218,11 @@ class Recording:
             session.inflight.add(rank)
             listed = tuple(session.unlisted)
         try:
-            mine = replace(register, order=(session.head.epoch, rank), seen=listed)
+            mine = register._replace(order=(session.head.epoch, rank), seen=listed)
             stored = self._put(call, mine)
-            with session.lock:
-                session.unlisted = [key for key in session.unlisted if key not in listed]
+            if listed:
+                with session.lock:
+                    session.unlisted = [key for key in session.unlisted if key not in listed]
         finally:
             with session.lock:
                 session.inflight.discard(rank)
@@ -229,7 +230,7 @@ class Recording:
             call.failed, call.due_at = stored.attempts, stored.due_at
             return None
         if stored is mine and text is not None and mine.value is not text:
-            return Result(rank, replace(mine, value=text))
+            return Result(rank, mine._replace(value=text))
         return Result(rank, session.loaded(stored))
 
     def _put(self, call: Call, register: Register) -> Register:

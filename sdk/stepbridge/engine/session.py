@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, assert_never
 
 from stepbridge.core import codec, ids
-from stepbridge.core.history import History, history_of
+from stepbridge.core.history import History, Result, history_of
 from stepbridge.core.limits import RUN_MAX
 from stepbridge.core.records import (
     Armed,
@@ -28,8 +28,8 @@ from stepbridge.core.records import (
     Wait,
 )
 from stepbridge.core.retry import next_attempt_at, sound
-from stepbridge.core.steps import MapStep, SleepStep, Step, WaitStep
-from stepbridge.engine.calls import Call, Result
+from stepbridge.core.steps import MapStep, RunStep, SleepStep, Step, WaitStep
+from stepbridge.engine.calls import Call
 from stepbridge.engine.failures import failure_of, step_error
 from stepbridge.engine.outcome import Completed, Failed, Outcome, Parked, Retry
 from stepbridge.engine.payloads import Payloads
@@ -161,7 +161,7 @@ class Session:
         self._reached_before.discard(call.key)
         recorded = self.register_of(call.key) or self.history.unfinished.get(call.key)
         kind = _kind_of(self.armed.get(call.key)) if recorded is None else recorded.kind
-        if kind not in {None, step.kind}:
+        if kind is not None and kind is not step.kind:
             message = (
                 f"step {step.step_id!r} is recorded as {kind} and now asked for as {step.kind.value}."
                 " Mend: restore the step, or give the new one an id of its own; then resume the run."
@@ -208,8 +208,7 @@ class Session:
     # -- results -----------------------------------------------------------------------------------
     def hit(self, call: Call) -> Result | None:
         """The recorded result of a call."""
-        found = self.history.ranked.get(call.key)
-        return None if found is None else Result(*found)
+        return self.history.ranked.get(call.key)
 
     def note_given(self, result: Result) -> None:
         """The handler has been given a result."""
@@ -243,6 +242,8 @@ class Session:
 
     def _decoded(self, step: Step, text: str) -> Any:
         match step:
+            case RunStep():
+                return codec.decode(text, step.hint)
             case WaitStep(kind=Kind.WAIT_ANY):
                 row = json.loads(text)
                 return None if row is None else (row[0], event_for(row[1], None))
@@ -259,7 +260,7 @@ class Session:
     def loaded(self, register: Register) -> Register:
         """The register with its value at hand, so that giving it out never blocks."""
         if isinstance(register.value, Blob):
-            return replace(register, value=self._payloads.text(register.value))
+            return register._replace(value=self._payloads.text(register.value))
         return register
 
     def take_rank(self) -> int:
@@ -283,7 +284,7 @@ class Session:
     def register_of(self, key: str) -> Register | None:
         """The result of a step, however it came."""
         hit = self.history.ranked.get(key)
-        return (self._from_outside.get(key) or self.found.get(key)) if hit is None else hit[1]
+        return (self._from_outside.get(key) or self.found.get(key)) if hit is None else hit.register
 
     # -- what is armed -----------------------------------------------------------------------------
     def add_armed(self, armed: Armed) -> None:

@@ -18,10 +18,11 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from stepbridge.context import ContextSync
+from stepbridge.core.history import Result
 from stepbridge.core.limits import BRANCH_THREADS
 from stepbridge.core.steps import BodyStep, MapStep, Step
 from stepbridge.engine.arming import Arming
-from stepbridge.engine.calls import Call, Result
+from stepbridge.engine.calls import Call
 from stepbridge.engine.failures import LEAVING
 from stepbridge.engine.outcome import Aborted, HandOver, Outcome
 from stepbridge.engine.outcome import Suspended as SuspendedOutcome

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Final
 
 from stepbridge.core.envelope import TRACE
@@ -35,12 +35,13 @@ def begun(what: str) -> dict[str, str]:
         return current()
 
 
-@contextmanager
-def span(name: str, carried: Mapping[str, str], **ids: str | int) -> Iterator[Callable[[str], None]]:
+def span(name: str, carried: Mapping[str, str], **ids: str | int) -> AbstractContextManager[Callable[[str], None]]:
     """A span below the carried context, current meanwhile; gives what notes that it failed, by the error's name."""
-    if _API not in sys.modules:
-        yield _nothing
-        return
+    return _made(name, carried, ids) if _API in sys.modules else _NONE
+
+
+@contextmanager
+def _made(name: str, carried: Mapping[str, str], ids: Mapping[str, str | int]) -> Iterator[Callable[[str], None]]:
     from opentelemetry import context, trace
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -60,3 +61,6 @@ def span(name: str, carried: Mapping[str, str], **ids: str | int) -> Iterator[Ca
 
 def _nothing(error: str) -> None:
     """Nobody listens."""
+
+
+_NONE: Final = nullcontext(_nothing)
