@@ -130,3 +130,10 @@ def test_a_line_that_cannot_be_written_is_not_worth_a_run(capsys: pytest.Capture
     _Lines("shop", Observer("shop")).handle(logging.makeLogRecord({"msg": "%d pieces", "args": ("no number",)}))
     said = capsys.readouterr()
     assert (said.out, "no number" in said.err) == ("", True)
+
+
+def test_half_a_character_is_written_as_json_has_it(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    """What an event holds may be logged; the line is not lost to standard error."""
+    _Lines("shop", Observer("shop")).handle(logging.makeLogRecord({"msg": "paid by \ud800"}))
+    said = capsysbinary.readouterr()
+    assert (json.loads(said.out)["message"], said.err) == ("paid by \ud800", b"")

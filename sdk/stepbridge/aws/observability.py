@@ -253,5 +253,6 @@ def _dimension(function_id: str) -> str:
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    """Half a character, which an event may hold, is written as JSON escapes it."""
+    sys.stdout.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
     sys.stdout.flush()
