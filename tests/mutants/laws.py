@@ -1063,8 +1063,8 @@ MUTANTS: Final = (
     Mutant(
         "what a repeated event armed for other data stays where it starts the run",
         "engine/advance.py",
-        "                await self._drop_strays(work, head)\n                past",
-        "                past",
+        "            await self._drop_strays(work, head)\n            past",
+        "            past",
         ENDING,
     ),
     Mutant(
