@@ -1155,6 +1155,13 @@ MUTANTS: Final = (
         "tests/acceptance/test_nested.py",
     ),
     Mutant(
+        "an empty page ends a query",
+        "aws/table.py",
+        'return [item_of(item) for item in answer["Items"]], "LastEvaluatedKey" in answer',
+        'return [item_of(item) for item in answer["Items"]], "LastEvaluatedKey" in answer and bool(answer["Items"])',
+        "tests/unit/test_aws_prepared.py",
+    ),
+    Mutant(
         "items that fail together are tried again together",
         "engine/items.py",
         'name = f"{work.parent.step_key}#{item.index}"',
