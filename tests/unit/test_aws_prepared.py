@@ -424,3 +424,11 @@ def test_nobody_there_is_unavailable(pauses: list[float], client_at: ClientAt, m
             table.get(KEY)
     assert len(pauses) == 2 * (ATTEMPTS - 1)
     assert len(tries) == 2 * ATTEMPTS
+
+
+def test_an_empty_page_is_not_the_last_one() -> None:
+    """DynamoDB says by a key alone whether there are more; the next page is asked for from there."""
+    last = {"pk": {"S": "a"}, "sk": {"S": "b"}}
+    script = Script(ok(Items=[], LastEvaluatedKey=last), ok(Items=[{"pk": {"S": "a"}, "sk": {"S": "c"}}]))
+    assert list(DynamoTable(script.clients.dynamodb, "shop").query("a")) == [{"pk": "a", "sk": "c"}]
+    assert [asked.get("ExclusiveStartKey") for _, asked in script.sent] == [None, last]

@@ -18,13 +18,13 @@ from stepbridge.core.items import head_key
 from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, MAX_RECEIVES, RESEND_AT_RECEIVE
 from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, Work, message_text
 from stepbridge.core.records import EventRecord, Head, Kind, MapItem, Mark, Parent, Register, Status
-from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.engine import Engine
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants
 from stepbridge.engine.store import Store
 from stepbridge.engine.workers import Workers
+from stepbridge.function import TypedTrigger
 from stepbridge.memory.billing import item_bytes
 from stepbridge.memory.clock import VirtualClock
 from stepbridge.memory.world import World
@@ -326,7 +326,7 @@ class TestLease:
         assert bench.stack.queue.next_at() == START + timedelta(seconds=90)
 
 
-class BrokenTrigger(EventTrigger):
+class BrokenTrigger(TypedTrigger[Any]):
     """Fails at every event."""
 
     def takes(self, event: Mapping[str, Any]) -> bool:

@@ -472,6 +472,21 @@ class TestList:
         assert self.listed(sim, status="SLEEPING", since=START) == [list("751")]
         assert self.listed(sim, since=datetime(1, 1, 2, tzinfo=UTC)) == [list("876543210")]
 
+    def test_a_rare_status_is_found_behind_more_runs_than_a_page_of_the_index(self) -> None:
+        """The index gives as many rows as are wanted, whatever their status; the day has more of them."""
+        app = App("a")
+
+        @app.function("even", trigger=event("go"), retries=0)
+        async def handler(ctx: Context) -> None:
+            if not ctx.event.data["n"]:
+                raise ValueError("out of order")
+
+        with Simulation(app) as sim:
+            for n in range(5):
+                sim.send("go", {"n": n}, id=str(n))
+            (failed,) = operations_of(sim, "even").list_runs(status="FAILED", limit=1).runs
+        assert failed.event.id == "0"
+
     def test_a_row_tells_what_the_head_tells(self, sim: Simulation) -> None:
         """No step, no data; and nothing but heads and index is read."""
         before = stack_of(sim).requests.snapshot()
