@@ -974,8 +974,8 @@ MUTANTS: Final = (
     Mutant(
         "what came before a record comes after it in a rerun",
         "engine/operations.py",
-        "copy = replace(copy, seen=tuple(unlisted))",
-        "copy = replace(copy, seen=())",
+        "copy = copy._replace(seen=tuple(unlisted))",
+        "copy = copy._replace(seen=())",
         "tests/unit/test_operations.py",
     ),
     Mutant(
@@ -1256,9 +1256,9 @@ MUTANTS: Final = (
     Mutant(
         "a call is signed by the credentials of the first one",
         "aws/prepared.py",
-        '        auth = way.signer.get_auth_instance(way.signing_name, way.region, "v4")\n',
-        '        auth = way.signer.get_auth_instance(way.signing_name, way.region, "v4")\n'
-        '        auth = self.__dict__.setdefault("_auth", auth)\n',
+        '        credentials = way.signer.get_auth_instance(way.signing_name, way.region, "v4").credentials\n',
+        '        credentials = way.signer.get_auth_instance(way.signing_name, way.region, "v4").credentials\n'
+        '        credentials = self.__dict__.setdefault("_credentials", credentials)\n',
         "tests/unit/test_aws_prepared.py",
     ),
     Mutant(
@@ -1320,8 +1320,8 @@ MUTANTS: Final = (
     Mutant(
         "the dispatcher's clock is ahead by up to a millisecond",
         "aws/wiring.py",
-        "now.microsecond // 1000 * 1000",
-        "min(now.microsecond // 1000 + 1, 999) * 1000",
+        "time_ns() // 1_000_000",
+        "time_ns() // 1_000_000 + 1",
         "tests/unit/test_aws_clients.py",
     ),
     Mutant(
