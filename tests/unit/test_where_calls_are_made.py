@@ -82,7 +82,14 @@ def test_the_only_task_of_the_only_run_writes_on_the_loop(blocking: Callable[[Ha
 
 
 def test_two_runs_of_one_invocation_do_not_wait_for_each_others_calls(blocking: Callable[[Handler], Blocking]) -> None:
-    bench = blocking(two_steps)
+    both = asyncio.Barrier(2)
+
+    async def handler(ctx: Context) -> None:
+        await both.wait()  # else one of them might be through before the other begins, and be alone
+        await two_steps(ctx)
+        await both.wait()
+
+    bench = blocking(handler)
     bench.put("go")
     bench.put("go")
     bench.batch(bench.receive(), bench.receive())
