@@ -235,6 +235,7 @@ def hand_over_until_it_rests(bench: Bench) -> int:
     return invocations
 
 
+@pytest.mark.no_cover
 class TestHops:
     """Hand-overs have no limit but the app's own."""
 
@@ -300,6 +301,7 @@ def cost(bench_of: Callable[[App], Bench], number: int, between: int) -> tuple[B
     return bench, resumes
 
 
+@pytest.mark.no_cover
 class TestLongHistories:
     """A resume costs one claim, one query of the history, what is new, and one suspension."""
 
