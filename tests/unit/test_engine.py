@@ -388,7 +388,7 @@ class TestPoison:
             bench.step()
         broken, _ = [item for item in bench.stack.table.items() if str(item["pk"]).startswith("W#")]
         bench.stack.table.put({**broken, "ex": "async.data.("})
-        bench.put("paid", '{"k": 1, "secret": "xyzzy"}')
+        bench.put("paid", '{"k": 1, "word": "xyzzy"}')
         assert bench.step() is True
         waits = [item for item in bench.stack.table.items() if str(item["pk"]).startswith("W#")]
         assert [item["sk"] for item in waits] == [broken["sk"]]
