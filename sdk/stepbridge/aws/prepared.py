@@ -18,7 +18,6 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from itertools import count
@@ -29,10 +28,10 @@ from urllib.parse import urlsplit
 from uuid import uuid4  # noqa: TID251 - names a request in AWS's own logs
 from zlib import crc32
 
+from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSPreparedRequest
 from botocore.client import BaseClient
 from botocore.endpoint import convert_to_response_dict
-from botocore.exceptions import NoCredentialsError
 from botocore.handlers import add_recursion_detection_header
 from botocore.hooks import first_non_none_response
 from botocore.parsers import create_parser
@@ -154,16 +153,15 @@ class _Calls:
     def _signed(self, way: _Way, operation: str, body: bytes, retries: dict[str, Any], attempt: int) -> Any:
         """One request, by the credentials that hold now."""
         headers: Any = {**way.headers, "X-Amz-Target": f"{way.target}.{operation}"}
-        credentials = way.signer.get_auth_instance(way.signing_name, way.region, "v4").credentials
-        if credentials is None:
-            raise NoCredentialsError
-        at = datetime.now(UTC)  # noqa: TID251 - AWS compares it with its own
-        _sign(headers, body, way, credentials, at.strftime("%Y%m%dT%H%M%SZ"))
-        headers["amz-sdk-invocation-id"] = retries["invocation-id"]
-        headers["amz-sdk-request"] = f"attempt={attempt}; max={retries['max']}"
-        headers["Content-Length"] = str(len(body))
-        add_recursion_detection_header({"headers": headers})
-        return AWSPreparedRequest("POST", way.url, headers, body, stream_output=False)
+        request: Any = AWSPreparedRequest("POST", way.url, headers, body, stream_output=False)
+        request.context = {}
+        auth = way.signer.get_auth_instance(way.signing_name, way.region, "v4")
+        _Signature(auth.credentials, way.signing_name, way.region, way.host).add_auth(request)
+        request.headers["amz-sdk-invocation-id"] = retries["invocation-id"]
+        request.headers["amz-sdk-request"] = f"attempt={attempt}; max={retries['max']}"
+        request.headers["Content-Length"] = str(len(body))
+        add_recursion_detection_header({"headers": request.headers})
+        return request
 
     def _sent(self, way: _Way, operation: str, request: Any) -> tuple[Any, Exception | None]:
         """The answer, or what kept it from coming."""
@@ -175,32 +173,43 @@ class _Calls:
             return None, error
 
 
-def _sign(headers: dict[str, str], body: bytes, way: _Way, credentials: Any, at: str) -> None:
-    """Adds botocore's signature, its canonical form written for the one kind of request there is here.
+class _Signature(SigV4Auth):
+    """Botocore's signature, its canonical form written for the one kind of request there is here.
 
-    That is: POST to `/`, no query, every header signed but the user agent, none with two blanks in a row.
+    That is: POST to `/`, no query, every header signed, none with two blanks in a row.
     """
-    headers["X-Amz-Date"] = at
-    if credentials.token:
-        headers["X-Amz-Security-Token"] = credentials.token
-    named = sorted([("host", way.host), *((name.lower(), headers[name]) for name in headers if name != "User-Agent")])
-    names = ";".join([name for name, _ in named])
-    lines = "".join([f"{name}:{value}\n" for name, value in named])
-    canonical = f"POST\n/\n\n{lines}\n{names}\n{sha256(body).hexdigest()}"
-    scope = f"{at[:8]}/{way.region}/{way.signing_name}/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{sha256(canonical.encode()).hexdigest()}"
-    key = _signing_key(credentials.secret_key, *scope.split("/"))
-    headers["Authorization"] = (
-        f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names},"
-        f" Signature={hmac.digest(key, text.encode(), 'sha256').hex()}"
-    )
+
+    def __init__(self, credentials: Any, service_name: str, region_name: str, host: str) -> None:
+        super().__init__(credentials, service_name, region_name)
+        self._host = host
+        self._scope = region_name, service_name
+
+    def headers_to_sign(self, request: Any) -> Any:
+        """Names, in lower case and in order, with their values; the user agent is not signed."""
+        named = [(name.lower(), value) for name, value in request.headers.items() if name != "User-Agent"]
+        return sorted([*named, ("host", self._host)])
+
+    def signed_headers(self, headers_to_sign: Any) -> str:
+        """Their names."""
+        return ";".join([name for name, _ in headers_to_sign if name != "authorization"])
+
+    def canonical_request(self, request: Any) -> str:
+        """What is signed."""
+        headers = self.headers_to_sign(request)
+        lines = "".join([f"{name}:{value}\n" for name, value in headers])
+        return f"POST\n/\n\n{lines}\n{self.signed_headers(headers)}\n{sha256(request.body).hexdigest()}"
+
+    def signature(self, string_to_sign: str, request: Any) -> str:
+        """With a key that stays the same for a day."""
+        day = request.context["timestamp"][:8]
+        key = _signing_key(self.credentials.secret_key, day, *self._scope)
+        return hmac.new(key, string_to_sign.encode(), sha256).hexdigest()
 
 
 @lru_cache(maxsize=4)
 def _signing_key(secret: str, *scope: str) -> bytes:
-    """Which stays the same for a day."""
     key = f"AWS4{secret}".encode()
-    for part in scope:
+    for part in (*scope, "aws4_request"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
 
@@ -224,7 +233,7 @@ def _is_whole(answer: Any) -> bool:
 
 def _parsed(content: bytes) -> Any:
     """An answer's fields, with bytes where it has binary values; keys have none."""
-    parsed = _read(content.decode())
+    parsed = json.loads(content)
     if b'"B"' in content:
         held = (parsed.get(name, {}) for name in ("Item", "Attributes"))
         for item in (*held, *parsed.get("Items", ())):
@@ -251,7 +260,6 @@ def _base64(value: object) -> str:
     raise TypeError(f"{value!r:.80} is nothing that DynamoDB takes")
 
 
-_read: Final = json.JSONDecoder().decode
 _encoded: Final = json.JSONEncoder(default=_base64).encode
 
 
