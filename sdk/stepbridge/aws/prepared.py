@@ -2,13 +2,13 @@
 
 A durable step is one `PutItem`. Of the 0.55 ms of CPU that botocore spends on one, the way over its connection pool
 takes 0.13; the rest is validation, serialisation by model, endpoint rules, the user agent, and general code around
-signature and session. What is here takes 0.025 (measured 2026-11; `make bench` measures it again).
+signature and session. What is here takes 0.03 (measured 2026-11; `make bench` measures it again).
 
 The first call goes botocore's way and is listened to as it is signed: that tells where calls go, with which headers,
-and who signs. Later calls of the five operations here take these over, and sign as botocore does. All else stays
-botocore's: credentials and their renewal, connections, the event `before-send` (where moto answers), what is tried
-again, after which pause and on which quota, and the errors. What is not as expected goes botocore's way as before:
-another kind of signature, a proxy, an endpoint with a path, a botocore that a tracer has wrapped.
+and who signs. Later calls of the five operations here take these over. All else stays botocore's: credentials and
+their renewal, the signature, connections, the event `before-send` (where moto answers), what is tried again, after
+which pause and on which quota, and the errors. What is not as expected goes botocore's way as before: another kind of
+signature, a proxy, an endpoint with a path, a botocore that a tracer has wrapped.
 """
 
 from __future__ import annotations
