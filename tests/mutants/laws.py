@@ -1263,9 +1263,9 @@ MUTANTS: Final = (
     Mutant(
         "a call is signed by the credentials of the first one",
         "aws/prepared.py",
-        '        credentials = way.signer.get_auth_instance(way.signing_name, way.region, "v4").credentials\n',
-        '        credentials = way.signer.get_auth_instance(way.signing_name, way.region, "v4").credentials\n'
-        '        credentials = self.__dict__.setdefault("_credentials", credentials)\n',
+        '        auth = way.signer.get_auth_instance(way.signing_name, way.region, "v4")\n',
+        '        auth = way.signer.get_auth_instance(way.signing_name, way.region, "v4")\n'
+        '        auth = self.__dict__.setdefault("_auth", auth)\n',
         "tests/unit/test_aws_prepared.py",
     ),
     Mutant(
