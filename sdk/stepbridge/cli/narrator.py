@@ -157,6 +157,8 @@ class Narrator:
         dues = [words.moment(due) for due in (run["retry_at"], *(step["due_at"] for step in going_on))]
         if any(due is not None and due <= _now() + _SOON for due in dues):
             return False
+        if not going_on and run["retry_at"] is None:  # what it slept for is over: it moves in a moment
+            return False
         children = [step["child_run_id"] for step in going_on if step["child_run_id"] is not None]
         return all(self._service.is_there(child) and self._is_settled(self._service.run(child)) for child in children)
 
