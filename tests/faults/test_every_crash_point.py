@@ -59,7 +59,6 @@ def timeless(output: Any) -> str:
     return re.sub(r"'ts': \d+", "'ts': ...", repr(output))
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
 def test_any_one_crash_changes_nothing_but_repeated_effects(
     program: Program, record_property: Callable[[str, object], None]
@@ -93,7 +92,6 @@ def pairs(program: Program, requests: int) -> list[frozenset[int]]:
     return [frozenset({int(2 * requests * first), int(4 * requests * second)}) for first, second in drawn]
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
 def test_two_crashes_change_nothing_but_repeated_effects(
     program: Program, record_property: Callable[[str, object], None]
@@ -119,7 +117,6 @@ def calls_in_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AsyncReplay, "_has_the_loop", lambda *_: False)
 
 
-@pytest.mark.no_cover
 @pytest.mark.usefixtures("calls_in_threads")
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
 def test_a_crash_changes_nothing_where_calls_are_made_in_threads(

@@ -99,7 +99,6 @@ def test_no_crash_leaves_a_wait(
     assert {point: rest for point in cuts if (rest := play(build, then, Knife(frozenset({point}))))} == {}
 
 
-@pytest.mark.no_cover
 def test_no_second_crash_leaves_an_alternative(record_property: Callable[[str, object], None]) -> None:
     """The first while the wait is armed, so that no list names it; the second once the next step is recorded."""
     calm = Knife()

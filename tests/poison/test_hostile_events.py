@@ -148,7 +148,6 @@ def play(app: App, bodies: list[str], bench_of: Callable[[App], Bench]) -> Bench
     return bench
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("body", HARMLESS.values(), ids=HARMLESS)
 def test_an_odd_event_ends_like_any_other(body: str, bench_of: Callable[[App], Bench]) -> None:
     """Every run that it starts ends, what was recorded is what came, and nothing is left behind."""
@@ -175,7 +174,6 @@ def test_what_is_no_event_is_buried_with_its_reason(body: str, bench_of: Callabl
 ON_AWS = ("1 MB", "lone surrogates", "control characters", "an id of 10 kB", "an id with all that parts keys")
 
 
-@pytest.mark.no_cover
 @pytest.mark.slow
 def test_all_of_them_at_once_on_the_aws_adapters() -> None:
     """Through SQS's own shapes, DynamoDB's keys and S3's: the same ends."""

@@ -41,7 +41,6 @@ def timeless(state: State) -> State:
     return replace(state, runs=[(name, status, _TIME.sub("...", output)) for name, status, output in state.runs])
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("story", STORIES)
 def test_a_story_that_is_cut_anywhere_ends_the_same(
     story: str,

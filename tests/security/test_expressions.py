@@ -71,7 +71,6 @@ HOSTILE: dict[str, tuple[str, Any]] = {
 }
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize(("text", "data"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_event_costs_no_more_than_the_bound(text: str, data: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In steps, which stand for a microsecond each: a result, or no match, with nothing spent beyond."""

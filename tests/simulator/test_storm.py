@@ -47,7 +47,6 @@ def amiss(program: Program, seed: int) -> tuple[list[str], int]:
     return found, storm.faults
 
 
-@pytest.mark.no_cover
 def test_every_program_ends_as_undisturbed(
     pytestconfig: pytest.Config, record_property: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:

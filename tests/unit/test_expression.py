@@ -295,7 +295,6 @@ def test_values_of_any_depth_are_compared() -> None:
     assert canonical(deep) != canonical(deeper)
 
 
-@pytest.mark.no_cover
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "text",
@@ -314,7 +313,6 @@ def test_work_that_grows_beyond_bounds_ends_as_no_match(text: str) -> None:
     assert both(f"event.data.n == 7 && {text}").arms(TRIGGER) is None
 
 
-@pytest.mark.no_cover
 @pytest.mark.slow
 def test_a_macro_over_a_whole_event_stays_within_bounds() -> None:
     """An event of the largest size is searched to its last item."""
@@ -323,7 +321,6 @@ def test_a_macro_over_a_whole_event_stays_within_bounds() -> None:
     assert matches("async.data.v.filter(i, i != 'last').size() == 130000", candidate=large)
 
 
-@pytest.mark.no_cover
 @pytest.mark.slow
 def test_arms_are_unknown_when_the_event_side_is_beyond_bounds() -> None:
     """A term that cannot be computed in time restricts nothing."""
@@ -644,7 +641,6 @@ def is_found(arms: tuple[Arm, ...] | None, candidate: Mapping[str, object]) -> b
     )
 
 
-@pytest.mark.no_cover
 @settings(max_examples=5 * settings().max_examples)
 @given(text=INDEXED | EXPRESSIONS, event=EVENTS, candidate=EVENTS)
 def test_the_index_never_misses_a_match(text: str, event: Event, candidate: Event) -> None:
@@ -654,7 +650,6 @@ def test_the_index_never_misses_a_match(text: str, event: Event, candidate: Even
     assert is_found(expression.arms(event), candidate) >= matched
 
 
-@pytest.mark.no_cover
 @settings(max_examples=2 * settings().max_examples)
 @given(text=EXPRESSIONS, event=EVENTS, candidate=EVENTS)
 def test_pruning_the_trigger_changes_nothing(text: str, event: Event, candidate: Event) -> None:
@@ -667,7 +662,6 @@ def test_pruning_the_trigger_changes_nothing(text: str, event: Event, candidate:
     assert expression.arms(kept) == expression.arms(event)
 
 
-@pytest.mark.no_cover
 @settings(max_examples=5 * settings().max_examples)
 @given(text=EXPRESSIONS, event=EVENTS, candidate=EVENTS)
 def test_where_cel_has_an_answer_ours_is_the_same(text: str, event: Event, candidate: Event) -> None:

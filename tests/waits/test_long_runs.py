@@ -235,7 +235,6 @@ def hand_over_until_it_rests(bench: Bench) -> int:
     return invocations
 
 
-@pytest.mark.no_cover
 class TestHops:
     """Hand-overs have no limit but the app's own."""
 
@@ -301,7 +300,6 @@ def cost(bench_of: Callable[[App], Bench], number: int, between: int) -> tuple[B
     return bench, resumes
 
 
-@pytest.mark.no_cover
 class TestLongHistories:
     """A resume costs one claim, one query of the history, what is new, and one suspension."""
 

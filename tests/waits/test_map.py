@@ -361,7 +361,6 @@ class TestConcurrency:
         assert len(bench.runs("child")) == 6
 
 
-@pytest.mark.no_cover
 @pytest.mark.memory_only("moto takes milliseconds a request; tests/waits/test_moto.py has its sizes")
 class TestScale:
     """Thousands of items: linear, and the parent is resumed a handful of times."""

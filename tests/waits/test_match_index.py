@@ -83,7 +83,6 @@ EQUALITIES = [
 ]
 
 
-@pytest.mark.no_cover
 class TestCounts:
     """An event costs one query per signature, whatever the number of waiting runs."""
 

@@ -62,14 +62,12 @@ def cost(number: int) -> Counter[str]:
         return asked
 
 
-@pytest.mark.no_cover
 @pytest.mark.slow
 def test_an_event_costs_the_same_with_ten_waits_and_with_two_thousand() -> None:
     """The same requests through boto3."""
     assert cost(10) == cost(2_000)
 
 
-@pytest.mark.no_cover
 @pytest.mark.slow
 def test_a_map_of_two_hundred_items() -> None:
     """Results in order; the parent has begun twice."""
