@@ -69,7 +69,7 @@ def test_a_client_is_made_without_a_look_at_other_services(monkeypatch: pytest.M
     monkeypatch.setattr(os, "listdir", noted)
     Clients(region="eu-west-1").dynamodb()
     folders = {Path(path).name for path in read if "botocore" in path}
-    assert folders == {"data", "dynamodb"}
+    assert {"dynamodb"} <= folders <= {"data", "dynamodb"}  # CPython 3.13 looks into the other by another call
 
 
 def test_models_are_found_where_the_environment_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
