@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from stepbridge.console.web import console_routes
 from stepbridge.core.conditions import Item
 from stepbridge.core.ids import digest
-from stepbridge.core.items import HEAD_SK, run_pk
+from stepbridge.core.keys import HEAD_SK, run_pk
 from stepbridge.engine.workers import Workers
 from stepbridge.local.log import EventLog
 from stepbridge.local.runs import RunList

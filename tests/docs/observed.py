@@ -9,7 +9,7 @@ from typing import Any
 
 from stepbridge import App
 from stepbridge.core.conditions import Item, Key
-from stepbridge.core.items import HEAD_SK, REGISTER_PREFIX
+from stepbridge.core.keys import HEAD_SK, REGISTER_PREFIX
 from stepbridge.engine.store import Store
 from stepbridge.testing import Simulation
 

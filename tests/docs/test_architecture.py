@@ -16,7 +16,8 @@ from stepbridge import App, Context, EventMatch, event
 from stepbridge.core import messages
 from stepbridge.core.conditions import ALWAYS, Change, Condition, Item, Key, Updated
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK, head_birth, head_key
+from stepbridge.core.items import head_birth
+from stepbridge.core.keys import HEAD_SK, head_key
 from stepbridge.core.records import EventRecord, Head, Status
 from stepbridge.core.transitions import diagram
 from stepbridge.engine.answers import Invocation

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from stepbridge import App
-from stepbridge.core.items import HEAD_SK
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.engine.store import Store
 from stepbridge.local.simulated import MotoSite
 from stepbridge.ports import Ports

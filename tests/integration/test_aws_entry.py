@@ -30,7 +30,8 @@ from stepbridge.aws.entry import Dispatcher
 from stepbridge.aws.settings import Settings, variable
 from stepbridge.aws.wiring import SystemClock
 from stepbridge.core.ids import child_run_id, step_key
-from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.items import head_of
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.limits import LEASE_MARGIN
 from stepbridge.core.messages import Cancel as CancelRun
 from stepbridge.core.messages import Start, message_text, work_of

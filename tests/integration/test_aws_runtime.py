@@ -14,7 +14,8 @@ import pytest
 from stepbridge.aws.settings import variable
 from stepbridge.aws.wiring import SystemClock
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.items import head_of
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.messages import Go, Start, message_text
 from stepbridge.core.records import EventRecord, Head, Status
 from stepbridge.engine.reader import Reader

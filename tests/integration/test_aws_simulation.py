@@ -18,7 +18,7 @@ from moto.dynamodb.models.table import Table
 
 from stepbridge import App, Cancel, ConfigError, Context, ContextSync, cron, event
 from stepbridge.aws.schema import event_pattern
-from stepbridge.core.items import HEAD_SK
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.engine.across import names_for
 from stepbridge.engine.rule import wants
 from stepbridge.local.moto import MotoWorld

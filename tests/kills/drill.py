@@ -20,7 +20,8 @@ from typing import Final
 from stepbridge.aws.settings import variable
 from stepbridge.aws.wiring import SystemClock
 from stepbridge.core.ids import fraction
-from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.items import head_of
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.messages import Resume, message_text
 from stepbridge.core.records import Status
 from stepbridge.local.moto import MotoStack, MotoWorld

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
-from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.items import head_of
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.engine.reader import Reader
 from stepbridge.local.moto import MotoStack
 from stepbridge.local.moto_queue import messages_in

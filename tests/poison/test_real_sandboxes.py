@@ -12,7 +12,8 @@ import pytest
 from stepbridge.aws.settings import variable
 from stepbridge.aws.wiring import SystemClock
 from stepbridge.core.conditions import Change, Key
-from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.items import head_of
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.limits import CRASH_LIMIT
 from stepbridge.core.messages import Resume, message_text
 from stepbridge.engine.reader import Reader

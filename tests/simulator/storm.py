@@ -17,7 +17,8 @@ from typing import Any, Final, NoReturn, assert_never
 
 from stepbridge import App
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK, armed_of
+from stepbridge.core.items import armed_of
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.limits import INVOCATION
 from stepbridge.core.messages import Go, Resume, message_text
 from stepbridge.core.records import ArmedChild

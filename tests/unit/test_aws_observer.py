@@ -13,7 +13,7 @@ import pytest
 from stepbridge.aws.observability import ObservedTable, Observer, _Lines
 from stepbridge.core.conditions import Absent, Change, Item
 from stepbridge.core.instants import from_ms
-from stepbridge.core.items import head_key
+from stepbridge.core.keys import head_key
 from stepbridge.core.messages import Go, message_text
 from stepbridge.ports import Message
 from tests.unit.aws_script import Answer, Script, ok

@@ -14,7 +14,7 @@ import pytest
 from stepbridge import App, Context, ContextSync, event, invoke_only
 from stepbridge.core.ids import run_id, step_key
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import head_key
+from stepbridge.core.keys import head_key
 from stepbridge.core.limits import HAND_OVER_MARGIN, INVOCATION, MAX_RECEIVES, RESEND_AT_RECEIVE
 from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, Work, message_text
 from stepbridge.core.records import EventRecord, Head, Kind, MapItem, Mark, Parent, Register, Status

@@ -14,18 +14,9 @@ from stepbridge.core.envelope import event_of
 from stepbridge.core.history import history_of
 from stepbridge.core.ids import digest, system_event_id
 from stepbridge.core.instants import EPOCH, to_ms
-from stepbridge.core.items import (
-    armed_of,
-    armed_text,
-    page_key,
-    register_item,
-    register_of,
-    seen_key,
-    timers_text,
-    wait_item,
-    wait_of,
-)
+from stepbridge.core.items import armed_of, armed_text, register_item, register_of, timers_text, wait_item, wait_of
 from stepbridge.core.json_values import canonical
+from stepbridge.core.keys import page_key, seen_key
 from stepbridge.core.limits import DEPTH_MAX
 from stepbridge.core.matching import lookback_signature, want_event
 from stepbridge.core.messages import Cancel, Go, Item, Resume, Start, Tick, Work, message_text, work_of

@@ -9,7 +9,7 @@ import pytest
 
 from stepbridge.core.ids import digest, step_key
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.limits import ARMED_INLINE, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX, SEEN_INLINE
 from stepbridge.core.records import (
     ArmedWait,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from stepbridge import App, Context, event
-from stepbridge.core.items import HEAD_SK
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.engine.answers import Invocation
 from stepbridge.engine.engine import Engine
 from stepbridge.ports import Message

@@ -13,7 +13,7 @@ import pytest
 
 from stepbridge import App, Context, ContextSync, event, invoke_only
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK, head_key
+from stepbridge.core.keys import HEAD_SK, head_key
 from tests.waits.bench import START, Bench
 
 NOISE = "".join(sha256(str(index).encode()).hexdigest() for index in range(1_000))

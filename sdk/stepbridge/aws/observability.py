@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from stepbridge.aws.table import DynamoTable
 from stepbridge.core.conditions import ALWAYS, Change, Condition, Item, Key, Updated
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.matching import is_scan
 from stepbridge.core.messages import Go, work_of
 from stepbridge.core.records import Mark, Status

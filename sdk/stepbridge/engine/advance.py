@@ -29,9 +29,10 @@ from stepbridge.engine.finish import Finish
 from stepbridge.engine.outcome import Aborted, Failed, Outcome, Parked, Retry
 from stepbridge.engine.payloads import Payloads
 from stepbridge.engine.recording import RUN_TIMEOUT, Recording, list_outside_results, timed_out
-from stepbridge.engine.session import Session, event_for
+from stepbridge.engine.session import Session
 from stepbridge.engine.settling import Settling, left_timers
 from stepbridge.engine.store import Claimed, Past, Refused, Store
+from stepbridge.engine.values import event_for
 from stepbridge.engine.workers import Workers
 from stepbridge.errors import ConfigError, LostValueError, NondeterminismError, StepError
 from stepbridge.function import Function

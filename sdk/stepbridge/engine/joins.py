@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from stepbridge.core.conditions import Absent, Change, Key
-from stepbridge.core.items import JOIN_SK, map_pk, register_item, register_of
+from stepbridge.core.items import register_item, register_of
+from stepbridge.core.keys import JOIN_SK, map_pk
 from stepbridge.core.limits import MAP_SHARD
 from stepbridge.core.records import Parent, Register
 from stepbridge.ports import Table

@@ -15,7 +15,7 @@ from stepbridge.core.conditions import Item
 from stepbridge.core.durations import shown
 from stepbridge.core.history import history_of, is_outside
 from stepbridge.core.instants import from_ms, to_ms
-from stepbridge.core.items import index_partition
+from stepbridge.core.keys import index_partition
 from stepbridge.core.limits import RETENTION, RUN_MAX
 from stepbridge.core.messages import Cancel, Resume, Start, Work, message_text
 from stepbridge.core.records import RERUN, Blob, Head, Kind, Mark, Register, Status, Stored

@@ -10,8 +10,8 @@ from typing import Any, assert_never
 from stepbridge.core.history import history_of
 from stepbridge.core.records import Armed, ArmedChild, ArmedMap, ArmedWait, Failure, Head, Kind, Mark, Register, Stored
 from stepbridge.engine.payloads import Payloads
-from stepbridge.engine.session import event_for
 from stepbridge.engine.store import Past, Store
+from stepbridge.engine.values import event_for
 from stepbridge.errors import LostValueError
 from stepbridge.events import Event
 from stepbridge.ports import Ports

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
@@ -20,7 +19,6 @@ from stepbridge.core.records import (
     ArmedMap,
     ArmedWait,
     Blob,
-    Failure,
     Head,
     Kind,
     Mark,
@@ -28,12 +26,14 @@ from stepbridge.core.records import (
     Wait,
 )
 from stepbridge.core.retry import next_attempt_at, sound
-from stepbridge.core.steps import MapStep, RunStep, SleepStep, Step, WaitStep
+from stepbridge.core.steps import Step, WaitStep
 from stepbridge.engine.calls import Call
 from stepbridge.engine.failures import failure_of, step_error
 from stepbridge.engine.outcome import Completed, Failed, Outcome, Parked, Retry
 from stepbridge.engine.payloads import Payloads
+from stepbridge.engine.run_logger import SILENT, RunLogger
 from stepbridge.engine.store import Past
+from stepbridge.engine.values import decoded
 from stepbridge.errors import NestedStepError, NondeterminismError, StepError, UnserializableOutputError
 from stepbridge.events import Event
 from stepbridge.function import Function
@@ -109,7 +109,7 @@ class Session:
         self._reached_before = {*self.history.unfinished, *self._awaited()}
         """Steps that an earlier invocation has called, and that had no result yet."""
         names = {"function_id": function.id, "run_id": head.run_id}
-        self._logger = _RunLogger(logging.getLogger("stepbridge.run"), names)
+        self._logger = RunLogger(logging.getLogger("stepbridge.run"), names)
         if self.is_after_crash:
             self._leave_dues()
 
@@ -144,8 +144,8 @@ class Session:
         inside = CURRENT.get()
         if inside is not None:
             names = {**(self._logger.extra or {}), "step_id": inside.step_id, "attempt": inside.attempt}
-            return _RunLogger(self._logger.logger, names)
-        return _SILENT if self._left > 0 or self._reached_before or self.probing else self._logger
+            return RunLogger(self._logger.logger, names)
+        return SILENT if self._left > 0 or self._reached_before or self.probing else self._logger
 
     def now(self) -> datetime:
         """The backend's clock."""
@@ -227,7 +227,7 @@ class Session:
         if register.value is None:
             return None
         try:
-            return self._decoded(call.step, self._payloads.text(register.value))
+            return decoded(call.step, self._payloads.text(register.value))
         except StepError:  # of a map whose item failed
             raise
         except Exception as error:
@@ -239,23 +239,6 @@ class Session:
             )
             self.fail(Parked(failure_of(NondeterminismError(message))))
             raise NondeterminismError(message) from None  # the cause shows the value
-
-    def _decoded(self, step: Step, text: str) -> Any:
-        match step:
-            case RunStep():
-                return codec.decode(text, step.hint)
-            case WaitStep(kind=Kind.WAIT_ANY):
-                row = json.loads(text)
-                return None if row is None else (row[0], event_for(row[1], None))
-            case WaitStep():
-                row = json.loads(text)
-                return None if row is None else event_for(row, step.model)
-            case MapStep():
-                return map_results(json.loads(text), step)
-            case SleepStep():
-                return None
-            case _:
-                return codec.decode(text, getattr(step, "hint", codec.PLAIN))
 
     def loaded(self, register: Register) -> Register:
         """The register with its value at hand, so that giving it out never blocks."""
@@ -431,39 +414,3 @@ def _kind_of(armed: Armed | None) -> Kind | None:
             return Kind.MAP
         case _:
             assert_never(armed)
-
-
-def event_for(row: Mapping[str, Any], model: Any) -> Event[Any]:
-    """An event as user code sees it, its data validated by `model` where there is one."""
-    data = row["data"] if model is None else model.model_validate(row["data"])
-    return Event[Any].model_construct(name=row["name"], data=data, id=row["id"], ts=row["ts"], source=row["source"])
-
-
-def map_results(row: Mapping[str, Any], step: MapStep) -> list[Any]:
-    """The results of a map, in order; raises the first error unless errors are wanted as results."""
-    results = [codec.decode(codec.dump(value), step.hint) if value is not None else None for value in row["v"]]
-    for index, (name, message, stack, attempts) in sorted((int(i), error) for i, error in row["e"].items()):
-        failure = Failure(name=name, message=message, stack=stack)
-        error = step_error(failure, step_id=step.step_id, attempts=attempts)
-        if not step.return_exceptions:
-            raise error
-        results[index] = error
-    return results
-
-
-class _RunLogger(logging.LoggerAdapter[logging.Logger]):
-    """Adds the run's ids to each record, beside the user's own `extra`."""
-
-    def process(self, msg: Any, kwargs: Any) -> tuple[Any, Any]:
-        return msg, {**kwargs, "extra": {**(self.extra or {}), **(kwargs.get("extra") or {})}}
-
-
-class _Silent(logging.LoggerAdapter[logging.Logger]):
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802, ARG002 - the standard library's name
-        return False
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Nothing."""
-
-
-_SILENT = _Silent(_LOG, {})

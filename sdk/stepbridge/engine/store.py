@@ -26,29 +26,31 @@ from stepbridge.core.conditions import (
 from stepbridge.core.ids import digest
 from stepbridge.core.instants import to_ms
 from stepbridge.core.items import (
-    HEAD_SK,
-    REGISTER_PREFIX,
     armed_of,
     armed_text,
     failure_text,
     head_birth,
-    head_key,
     head_of,
-    index_partition,
-    page_key,
     register_item,
-    register_key,
     register_of,
-    run_pk,
-    seen_key,
-    side_key,
-    signatures_key,
     stored_attributes,
     stored_value,
     timers_text,
     wait_item,
-    wait_key,
     wait_of,
+)
+from stepbridge.core.keys import (
+    HEAD_SK,
+    REGISTER_PREFIX,
+    head_key,
+    index_partition,
+    page_key,
+    register_key,
+    run_pk,
+    seen_key,
+    side_key,
+    signatures_key,
+    wait_key,
 )
 from stepbridge.core.limits import ARMED_INLINE, ARMED_PAGE_BYTES, HEAD_VALUE_BYTES, LEASE_MARGIN, RETENTION, RUN_MAX
 from stepbridge.core.records import (

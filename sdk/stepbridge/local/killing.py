@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from stepbridge.core.conditions import Item
-from stepbridge.core.items import REGISTER_PREFIX
+from stepbridge.core.keys import REGISTER_PREFIX
 from stepbridge.core.records import Mark
 from stepbridge.ports import Ports
 

@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Final
 
 from stepbridge.core.conditions import Item
-from stepbridge.core.items import HEAD_SK, REGISTER_PREFIX
+from stepbridge.core.keys import HEAD_SK, REGISTER_PREFIX
 from stepbridge.core.records import RERUN, Status
 
 _CURSOR: Final = re.compile(r"([0-9]{1,15})\.([a-z2-7]{1,64})")

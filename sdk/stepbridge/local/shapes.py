@@ -9,7 +9,8 @@ from typing import Any, Final, assert_never
 
 from stepbridge.core.expression import MISSING, value_at
 from stepbridge.core.ids import child_run_id, step_key
-from stepbridge.core.items import wait_key, wait_of
+from stepbridge.core.items import wait_of
+from stepbridge.core.keys import wait_key
 from stepbridge.core.matching import places_of_event
 from stepbridge.core.records import RERUN, Armed, ArmedChild, ArmedWait, Head, Kind, Status, Wait
 from stepbridge.core.triggers import CronTrigger, EventTrigger, InvokeTrigger, Pattern, Trigger

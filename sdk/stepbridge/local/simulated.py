@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from stepbridge.app import App
 from stepbridge.core.envelope import META
 from stepbridge.core.instants import to_ms
-from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.items import head_of
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.records import Head
 from stepbridge.engine.reader import Reader
 from stepbridge.engine.rule import wants

@@ -32,7 +32,7 @@ from stepbridge.core.steps import (
 )
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine.failures import failure_of, step_error
-from stepbridge.engine.session import event_for
+from stepbridge.engine.values import event_for
 from stepbridge.errors import NestedStepError, StepError, UnserializableOutputError
 from stepbridge.events import Event, drafts_of
 from stepbridge.function import Function, is_async

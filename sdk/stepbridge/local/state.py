@@ -10,7 +10,8 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from stepbridge.core.items import HEAD_SK, head_of
+from stepbridge.core.items import head_of
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.core.records import Status
 from stepbridge.engine.store import Store
 from stepbridge.errors import ConfigError

@@ -13,7 +13,8 @@ from datetime import datetime
 
 from stepbridge.core.conditions import Absent, Among, Change, Value, both, equals
 from stepbridge.core.instants import from_ms, to_ms
-from stepbridge.core.items import armed_of, armed_text, head_key, page_key, register_key
+from stepbridge.core.items import armed_of, armed_text
+from stepbridge.core.keys import head_key, page_key, register_key
 from stepbridge.core.messages import Go, message_text
 from stepbridge.core.records import Armed, ArmedMap, Head, Mark, Register, Status
 from stepbridge.engine.store import Store

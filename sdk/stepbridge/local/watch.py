@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final, Protocol
 
 from stepbridge.core.conditions import ALWAYS, Change, Condition, Item, Key, Updated
-from stepbridge.core.items import HEAD_SK
+from stepbridge.core.keys import HEAD_SK
 from stepbridge.ports import Table
 
 _RUN: Final = "R#"
