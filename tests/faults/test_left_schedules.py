@@ -28,6 +28,15 @@ def goes_on(app: App) -> None:
         await ctx.step.sleep("z", "5m")
 
 
+def looks_back(app: App) -> None:
+    """The event is there before the wait is put again: the run finds it itself."""
+
+    @app.function("f", trigger=event("go"), waits=[EventMatch("then", lookback="1h")])
+    async def f(ctx: Context) -> None:
+        await ctx.step.wait_for_event("w", event="then", timeout="7d", lookback=True)
+        await ctx.step.sleep("z", "5m")
+
+
 def any_of_two_sync(app: App) -> None:
     @app.function("f", trigger=event("go"))
     def f(ctx: ContextSync) -> None:
@@ -112,7 +121,19 @@ def play(build: Callable[[App], None], knife: Knife) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "build", [a_wait, goes_on, any_of_two_sync, race, child, a_child_that_waits, a_signal, within_two_days, cancelled]
+    "build",
+    [
+        a_wait,
+        goes_on,
+        looks_back,
+        any_of_two_sync,
+        race,
+        child,
+        a_child_that_waits,
+        a_signal,
+        within_two_days,
+        cancelled,
+    ],
 )
 def test_no_crash_leaves_a_schedule(
     build: Callable[[App], None], record_property: Callable[[str, object], None]
@@ -123,3 +144,13 @@ def test_no_crash_leaves_a_schedule(
     cuts = range(2 * calm.requests)
     record_property("crash points", len(cuts))
     assert {point: left for point in cuts if (left := play(build, Knife(frozenset({point}))))} == {}
+
+
+def test_nor_do_two_crashes_between_which_the_run_ends(record_property: Callable[[str, object], None]) -> None:
+    """The first before the schedule is deleted; the second while the event's message tries again."""
+    calm = Knife()
+    play(goes_on, calm)
+    first = 2 * calm.trace.index("MemoryTimers.delete")
+    pairs = [frozenset({first, second}) for second in range(first + 1, first + 70)]
+    record_property("pairs of crash points", len(pairs))
+    assert {tuple(sorted(pair)): left for pair in pairs if (left := play(goes_on, Knife(pair)))} == {}

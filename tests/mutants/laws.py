@@ -344,10 +344,10 @@ MUTANTS: Final = (
     Mutant(
         "the head sleeps before its timer is made",
         "engine/settling.py",
-        "                head = self._arm_next(head, session.dues(), session.left) if session else head\n"
+        "                head = self._arm_next(head, session.dues(), session.left_dues()) if session else head\n"
         "                return self.suspend(head, session, outcome)\n",
         "                answer = self.suspend(head, session, outcome)\n"
-        "                head = self._arm_next(head, session.dues(), session.left) if session else head\n"
+        "                head = self._arm_next(head, session.dues(), session.left_dues()) if session else head\n"
         "                return answer\n",
     ),
     Mutant(
@@ -435,7 +435,7 @@ MUTANTS: Final = (
     Mutant(
         "the schedule of a timeout outlives an invocation that died before its head",
         "engine/session.py",
-        "        if self._is_in_doubt or self.may_be_left(register.key):\n",
+        "        if self._is_in_doubt or self.is_after_crash:\n",
         "        if self._is_in_doubt:\n",
         SCHEDULES,
     ),
@@ -449,21 +449,28 @@ MUTANTS: Final = (
     Mutant(
         "the schedule of a sleep that nobody waits for outlives a crash",
         "engine/session.py",
-        "self.left.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)",
-        "self.left.update(self._due(due) for due in (self.finish_by,) if due is not None)",
+        "self._orphans.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)",
+        "self._orphans.update(self._due(due) for due in (self.finish_by,) if due is not None)",
         SCHEDULES,
     ),
     Mutant(
         "the schedule of a finish timeout outlives a crash",
         "engine/session.py",
-        "self.left.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)",
-        "self.left.update(self._due(due) for due in sleeps if due is not None)",
+        "self._orphans.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)",
+        "self._orphans.update(self._due(due) for due in sleeps if due is not None)",
         SCHEDULES,
     ),
     Mutant(
         "what may be left of a cancelled run's schedules is not looked for",
         "engine/advance.py",
         "        session.doubt()\n",
+        "",
+        SCHEDULES,
+    ),
+    Mutant(
+        "the schedule of a run that ended between two crashes is not looked for",
+        "engine/advance.py",
+        "            head = replace(head, timers=(*head.timers, *orphans))\n",
         "",
         SCHEDULES,
     ),

@@ -214,6 +214,7 @@ def test_an_event_whose_run_could_not_move_still_finds_it(bench_of: Callable[...
     assert bench.leftovers() == []
 
 
+@pytest.mark.memory_only("looks into the backend itself")
 def test_an_event_whose_run_is_held_keeps_its_wait_until_its_message_is_sent(bench_of: Callable[..., Bench]) -> None:
     """Were the message refused after the wait had gone, the redelivered event would find nothing."""
     bench = bench_of(waiting_app())

@@ -142,6 +142,7 @@ class TestResults:
             sim.run_until_idle()
             assert sim.run("f").output == {slow: [1, 2, 3], flaky: [[0, 2], [1, 2], [2, 2]]}[fn]
 
+    @pytest.mark.memory_only("looks into the backend itself")
     def test_items_that_fail_together_are_tried_again_one_by_one(self, bench_of: Callable[[App], Bench]) -> None:
         """The jitter of the delay is each item's own: what was too much at once is not asked for at once again."""
         bench = bench_of(mapping(clumsy))

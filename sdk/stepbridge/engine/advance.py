@@ -15,9 +15,10 @@ from functools import partial
 from typing import Any
 
 from stepbridge.app import App
+from stepbridge.core.instants import to_ms
 from stepbridge.core.limits import CRASH_LIMIT, HAND_OVER_MARGIN, QUEUE_DELAY_MAX, RUN_MAX, SEEN_INLINE
 from stepbridge.core.messages import Go, Resume, Start
-from stepbridge.core.records import RERUN, Blob, Failure, Head, Status, Wait
+from stepbridge.core.records import RERUN, Blob, Failure, Head, Status, Timer, Wait
 from stepbridge.core.triggers import EventTrigger
 from stepbridge.engine import tracing
 from stepbridge.engine.answers import Acknowledge, Answer, Bounce, Invocation
@@ -86,6 +87,10 @@ class Advance:
         if head.status.is_terminal:
             if head.status is Status.CANCELLED and head.epoch > head.released_epoch:
                 head = await self._recollect(head, invocation)
+            orphans = (
+                Timer(due_ms=to_ms(wait.deadline), scheduled=True) for wait in found
+            )  # left by a crash, if at all
+            head = replace(head, timers=(*head.timers, *orphans))
             parent = work.parent if isinstance(work, Start) else None
             tells = head.status is not Status.CANCELLED
             await self._workers.io(partial(self._finish.finish, head, parent, tells=tells, but=found))

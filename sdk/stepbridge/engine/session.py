@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from stepbridge.core import codec, ids
 from stepbridge.core.history import History, Result, history_of
@@ -41,6 +41,10 @@ from stepbridge.ports import Clock
 from stepbridge.step import CURRENT
 
 _LOG = logging.getLogger("stepbridge")
+
+
+_ORPHANS_MAX: Final = 16
+"""Schedules that are looked for after a crash, so that it costs little whatever a run has waited for."""
 
 
 class Session:
@@ -96,8 +100,7 @@ class Session:
         self._recent = set(self.history.unlisted) - set(head.seen)
         """Outside results that have come since the run's last orderly suspension, whatever died in between."""
         self._recent |= {key for key, epoch in self.history.listed_in.items() if epoch > head.released_epoch}
-        self.left: set[datetime] = set()
-        """Due times whose schedules an invocation that died may have left: no head lists them."""
+        self._orphans: set[datetime] = set()
         self._is_in_doubt = False
         self._payloads = payloads
         self._clock = clock
@@ -345,12 +348,20 @@ class Session:
 
     def leave(self, register: Register, timeout: timedelta) -> None:
         """An invocation that died may have left the schedule of this timeout."""
-        if self._is_in_doubt or self.may_be_left(register.key):
-            self.left.add(self._due(register.started_at + timeout))
+        if self._is_in_doubt or self.is_after_crash:
+            self._orphans.add(self._due(register.started_at + timeout))
 
     def _leave_dues(self) -> None:
         sleeps = [one.due_at for one in self.history.unfinished.values() if one.mark is Mark.DUE]
-        self.left.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)
+        self._orphans.update(self._due(due) for due in (*sleeps, self.finish_by) if due is not None)
+
+    def left_dues(self) -> list[datetime]:
+        """When the schedules come due that an invocation that died may have left: no head lists them. The next few."""
+        found = self._orphans
+        if self.is_after_crash:
+            found = found | {self._due(one.deadline) for one, _ in self.newly_resolved() if one.deadline is not None}
+        now = self.now()
+        return sorted(due for due in found if due > now)[:_ORPHANS_MAX]
 
     def spare(self, found: Sequence[Wait]) -> None:
         """Keeps the waits by which this message's event was found: it deletes them, last of all."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -75,7 +74,7 @@ class Settling:
                 return self.suspend(replace(head, status=Status.PARKED, failure=failure), session)
             case Suspended():
                 head = replace(head, status=Status.SLEEPING, failure=None, retry_at=None, idle_hand_overs=0)
-                head = self._arm_next(head, session.dues(), session.left) if session else head
+                head = self._arm_next(head, session.dues(), session.left_dues()) if session else head
                 return self.suspend(head, session, outcome)
             case HandOver(line):
                 return self._hand_over(head, session, line)
@@ -154,9 +153,7 @@ class Settling:
                 self._store.delete_wait(place, run_id, wait.step_key)
 
     # -- triggers ----------------------------------------------------------------------------------
-    def _arm_next(
-        self, head: Head, dues: Sequence[tuple[datetime, bool]], left: AbstractSet[datetime] = frozenset()
-    ) -> Head:
+    def _arm_next(self, head: Head, dues: Sequence[tuple[datetime, bool]], left: Sequence[datetime] = ()) -> Head:
         """Arms the earliest of the due times; the run arms the next when that one has come.
 
         One whose schedule may be `left` is armed as well: so the head lists it.
@@ -200,7 +197,7 @@ class Settling:
 def left_timers(head: Head, session: Session) -> list[Timer]:
     """Schedules that an invocation that died may have left, and no head lists."""
     listed = {timer.due_ms for timer in head.timers}
-    return [Timer(due_ms=due_ms, scheduled=True) for due_ms in map(to_ms, session.left) if due_ms not in listed]
+    return [Timer(due_ms=due_ms, scheduled=True) for due_ms in map(to_ms, session.left_dues()) if due_ms not in listed]
 
 
 def _stuck(line: str) -> Failure:
