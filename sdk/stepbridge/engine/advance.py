@@ -87,9 +87,8 @@ class Advance:
         if head.status.is_terminal:
             if head.status is Status.CANCELLED and head.epoch > head.released_epoch:
                 head = await self._recollect(head, invocation)
-            orphans = (
-                Timer(due_ms=to_ms(wait.deadline), scheduled=True) for wait in found
-            )  # left by a crash, if at all
+            # Their timeouts' schedules are there only if somebody has died.
+            orphans = (Timer(due_ms=to_ms(wait.deadline), scheduled=True) for wait in found)
             head = replace(head, timers=(*head.timers, *orphans))
             parent = work.parent if isinstance(work, Start) else None
             tells = head.status is not Status.CANCELLED
