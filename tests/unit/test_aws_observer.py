@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,10 +77,13 @@ def test_an_invocation_leaves_nothing_to_the_next() -> None:
 
 
 def test_what_users_send_is_not_read() -> None:
-    """An event may say `due` of whatever it likes."""
+    """An event may say `due` of whatever it likes, in the very words of a timer too."""
     told = Told()
     told.observer.begin([Message(id="m", body='{"due": "soon"}', receipt="r"), timer(5)], "request")
     assert told.metrics() == {}
+    told.observer.begin([replace(timer(1_000), internal=False)], "request")
+    told.observer.head_claimed(HEAD, 2_000)
+    assert "TimerLateness" not in told.metrics()
 
 
 @pytest.mark.parametrize(("function_id", "dimension"), [(":pay", "_:pay"), (" ", "_ "), ("é", "\\xe9"), ("pay", "pay")])
